@@ -1,0 +1,83 @@
+"""PostgreSQL, the truth: one engine a process, and the unit of work."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import DateTime, MetaData
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.orm import DeclarativeBase
+
+from core.settings import settings
+
+POOL_SIZE = 10
+POOL_OVERFLOW = 10  # N processes x (size + overflow) stays below max_connections (requirements/celery.md 3)
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(column_0_label)s",
+            "uq": "uq_%(table_name)s_%(column_0_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {datetime: DateTime(timezone=True)}  # noqa: RUF012  # SQLAlchemy's own form
+
+
+class _Engine:
+    """The engine of this process, made at the first use, on the loop that uses it."""
+
+    current: AsyncEngine | None = None
+
+
+sessions = async_sessionmaker(expire_on_commit=False)
+
+
+def engine() -> AsyncEngine:
+    """The engine of this process; it belongs to the loop that first asked for it."""
+    if _Engine.current is None:
+        _Engine.current = create_async_engine(
+            settings().database_url, pool_size=POOL_SIZE, max_overflow=POOL_OVERFLOW, pool_timeout=10
+        )
+        sessions.configure(bind=_Engine.current)
+    return _Engine.current
+
+
+async def close_engine() -> None:
+    """Give the connections back; the next use opens new ones."""
+    if _Engine.current is not None:
+        await _Engine.current.dispose()
+        _Engine.current = None
+
+
+@asynccontextmanager
+async def transaction() -> AsyncIterator[AsyncSession]:
+    """One unit of work: all of it is committed at the end, or none.
+
+    Calls given to `after_commit` run once the rows are visible to others, and not at all
+    after an error. Never await a network call inside: it would hold a connection and locks.
+    """
+    engine()
+    async with sessions.begin() as session:
+        yield session
+    for call in session.info.pop("after_commit", ()):
+        call()
+
+
+def after_commit(session: AsyncSession, call: Callable[[], None]) -> None:
+    """Have `call` run once the transaction is committed. It must neither block nor raise."""
+    session.info.setdefault("after_commit", []).append(call)
+
+
+@asynccontextmanager
+async def statement() -> AsyncIterator[AsyncConnection]:
+    """A connection on which each statement is its own transaction: one round trip instead of three."""
+    async with engine().connect() as connection:
+        yield await connection.execution_options(isolation_level="AUTOCOMMIT")
+
+
+Row = dict[str, Any]
