@@ -27,6 +27,7 @@ class Purchase(Base):
         UniqueConstraint("account_id", "attempt_key"),
         CheckConstraint("state in ('open', 'paid', 'expired', 'failed')", name="state"),
         CheckConstraint("amount_minor > 0 and credits_mc > 0", name="sells_something"),
+        CheckConstraint("currency = lower(currency) and length(currency) = 3", name="currency"),
         CheckConstraint("(state = 'paid') = (paid_at is not null)", name="paid_has_date"),
         Index("ix_purchases_account_id_id", "account_id", "id"),
     )
@@ -41,7 +42,9 @@ class Purchase(Base):
     livemode: Mapped[bool] = mapped_column(Boolean)
     state: Mapped[str] = mapped_column(server_default=PurchaseState.OPEN)
     stripe_session_id: Mapped[str | None] = mapped_column(unique=True)
+    stripe_payment_intent_id: Mapped[str | None] = mapped_column(unique=True)  # by which refunds and disputes name it
     checkout_url: Mapped[str | None]
+    asked_at: Mapped[datetime | None]  # when we last asked Stripe for the waiting buyer: how often is bounded
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     paid_at: Mapped[datetime | None]
 
@@ -56,4 +59,4 @@ class StripeEvent(Base):
     body: Mapped[dict[str, Any]] = mapped_column(JSONB)
     received_at: Mapped[datetime] = mapped_column(server_default=func.now())
     handled_at: Mapped[datetime | None]
-    outcome: Mapped[str | None]
+    outcome: Mapped[str | None]  # credited, nothing, ignored, or the code of what was wrong
