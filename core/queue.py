@@ -1,7 +1,21 @@
 """The doorbell: names of tasks and queues, and the Celery producer. The only file of core that knows Celery."""
 
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+from celery import Celery
+from kombu.entity import Queue as KombuQueue
+
+from core.settings import settings
+from core.telemetry import log
 
 
 class Queue(StrEnum):
@@ -19,7 +33,9 @@ class TaskName(StrEnum):
     SEND_MAIL = "mail.send"
     HANDLE_STRIPE_EVENT = "billing.handle_stripe_event"
     CREDIT_PURCHASE = "billing.credit_purchase"
-    UPKEEP = "upkeep.run"
+    EXPIRE_HOLDS = "upkeep.expire_holds"
+    PREPARE_PARTITIONS = "upkeep.prepare_partitions"
+    FORGET_EXPIRED = "upkeep.forget_expired"
 
 
 @dataclass(frozen=True)
@@ -42,5 +58,105 @@ POLICIES: dict[TaskName, Policy] = {
     TaskName.SEND_MAIL: Policy(Queue.MAIL, attempts=12, backoff=5, backoff_cap=1800),
     TaskName.HANDLE_STRIPE_EVENT: Policy(Queue.BILLING, attempts=12, backoff=2, backoff_cap=3600),
     TaskName.CREDIT_PURCHASE: Policy(Queue.BILLING, attempts=12, backoff=2, backoff_cap=3600),
-    TaskName.UPKEEP: Policy(Queue.UPKEEP, attempts=3, backoff=10),
+    TaskName.EXPIRE_HOLDS: Policy(Queue.UPKEEP, attempts=3, backoff=10),
+    TaskName.PREPARE_PARTITIONS: Policy(Queue.UPKEEP, attempts=3, backoff=10),
+    TaskName.FORGET_EXPIRED: Policy(Queue.UPKEEP, attempts=3, backoff=10),
 }
+
+TICK = "every:"  # what beat sends instead of a job's id: "every:3600" is one job for each hour
+
+
+@cache
+def celery() -> Celery:
+    """The Celery application of this process; workers/app.py adds the tasks to it.
+
+    The settings follow requirements/celery.md 9; each answers a failure that was measured there.
+    """
+    app = Celery("clofy", set_as_current=True)
+    app.conf.update(
+        broker_url=settings().redis_url,
+        result_backend=None,
+        task_ignore_result=True,
+        task_acks_late=True,
+        task_reject_on_worker_lost=False,
+        worker_prefetch_multiplier=1,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        worker_consumer="workers.consumer:Consumer",
+        worker_send_task_events=True,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_pool_limit=PUBLISHERS + 2,
+        broker_pool_acquire_timeout=2,
+        broker_transport_options={
+            "visibility_timeout": 7200,
+            "socket_timeout": 5,
+            "socket_connect_timeout": 2,
+            "socket_keepalive": True,
+            "health_check_interval": 25,
+            "priority_steps": [0],
+            "client_name": "celery",
+        },
+        task_publish_retry=False,
+        task_serializer="json",
+        accept_content=["json"],
+        task_create_missing_queues=False,
+        task_queues=[KombuQueue(name, routing_key=name) for name in Queue],
+        task_default_queue=Queue.UPKEEP,
+        task_routes={name: {"queue": policy.queue, "routing_key": policy.queue} for name, policy in POLICIES.items()},
+        enable_utc=True,
+        timezone="UTC",
+        beat_schedule_filename="celerybeat-schedule",
+    )
+    return app
+
+
+Ring = tuple[TaskName, UUID]
+
+PUBLISHERS = 2  # threads; a frozen Redis holds at most these, and never the event loop
+MOST_WAITING = 10_000  # rings kept while Redis is slow; beyond it the sweeper rings
+
+_waiting: deque[Ring] = deque(maxlen=MOST_WAITING)
+_publishers = ThreadPoolExecutor(PUBLISHERS, thread_name_prefix="doorbell")
+_busy = threading.Semaphore(PUBLISHERS)
+
+
+def ring(rings: Sequence[Ring]) -> None:
+    """Send jobs' ids to their queues, soon, from a thread of its own; returns at once.
+
+    Nothing is promised: a ring that is lost, for Redis is away or this process dies, is sent again by the sweeper.
+    """
+    _waiting.extend(rings)
+    if _busy.acquire(blocking=False):
+        _publishers.submit(_publish_waiting)
+
+
+def _publish_waiting() -> None:
+    try:
+        while _waiting:
+            batch = [_waiting.popleft() for _ in range(min(len(_waiting), 100))]
+            _publish(batch)
+    except IndexError:  # the other publisher took the last one
+        pass
+    finally:
+        _busy.release()
+    if _waiting and _busy.acquire(blocking=False):  # one came between the last look and the release
+        _publishers.submit(_publish_waiting)
+
+
+async def ring_now(rings: Sequence[Ring]) -> bool:
+    """Send jobs' ids; returns whether Redis took them all."""
+    return await asyncio.get_running_loop().run_in_executor(_publishers, _publish, rings)
+
+
+def _publish(rings: Sequence[Ring]) -> bool:
+    options: dict[str, Any] = {"ignore_result": True, "retry": False}
+    try:
+        with celery().producer_pool.acquire(block=True, timeout=2) as producer:
+            for name, job_id in rings:
+                celery().send_task(name, args=(str(job_id),), task_id=str(job_id), producer=producer, **options)
+    except Exception as error:  # kombu raises OSError, its own and redis' errors; each means the same to us
+        log(__name__).warning("doorbell_not_rung", jobs=len(rings), error=type(error).__name__)
+        return False
+    return True
