@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import DateTime, MetaData
+from sqlalchemy import DateTime, MetaData, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
 
@@ -78,6 +78,12 @@ async def statement() -> AsyncIterator[AsyncConnection]:
     """A connection on which each statement is its own transaction: one round trip instead of three."""
     async with engine().connect() as connection:
         yield await connection.execution_options(isolation_level="AUTOCOMMIT")
+
+
+async def ping() -> None:
+    """One round trip to PostgreSQL, for the probe."""
+    async with statement() as connection:
+        await connection.execute(text("select 1"))
 
 
 Row = dict[str, Any]

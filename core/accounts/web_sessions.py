@@ -1,0 +1,122 @@
+"""Where people are signed in: tokens, their ends, and the list of devices."""
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import bindparam, delete, func, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core import database
+from core.accounts.models import Account, WebSession
+from core.settings import settings
+
+ABSOLUTE_END = timedelta(days=30)  # the longest that security.md 39 allows without a second factor
+IDLE_END = timedelta(days=14)  # a decision of issue 2, for now; the issue on accounts sets it by role
+TOUCHED_EVERY = timedelta(minutes=1)  # so that reading a page does not write a row
+AGENT_LENGTH = 300  # characters kept of what a browser calls itself
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """Who is asking, as of this request: role and state are read each time, so that a demotion works at once."""
+
+    id: UUID
+    email: str
+    name: str
+    role: str
+    session_id: UUID
+    csrf_token: str
+
+
+_LIVE = (
+    WebSession.expires_at > func.now(),
+    WebSession.seen_at > func.now() - IDLE_END,
+    Account.disabled_at.is_(None),
+)
+_FIND = (
+    select(WebSession.id, WebSession.seen_at, Account.id, Account.email, Account.name, Account.role)
+    .join(Account, Account.id == WebSession.account_id)
+    .where(WebSession.token_hash == bindparam("token_hash"), *_LIVE)
+)
+_TOUCH = (
+    update(WebSession)
+    .where(
+        WebSession.token_hash == bindparam("of_token_hash"),
+        WebSession.seen_at < func.now() - TOUCHED_EVERY,
+    )
+    .values(seen_at=func.now())
+)
+
+
+def token_hash(token: str) -> bytes:
+    """What is kept of a token: it has 256 random bits, so that a plain hash cannot be turned back."""
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+
+
+def csrf_token(hashed: bytes) -> str:
+    """The CSRF token of a session, derived so that it needs no column and changes with the session's id."""
+    key = settings().secret_key.get_secret_value().encode()
+    return hmac.digest(key, b"csrf:session:" + hashed, "sha256").hex()
+
+
+async def find_session(token: str) -> SignedIn | None:
+    """Who holds this token, or None if it is unknown or at its end. One statement; every request asks this."""
+    hashed = token_hash(token)
+    async with database.statement() as connection:
+        row = (await connection.execute(_FIND, {"token_hash": hashed})).first()
+        if row is None:
+            return None
+        session_id, seen_at, account_id, email, name, role = row
+        if datetime.now(UTC) - seen_at > TOUCHED_EVERY:
+            # An UPDATE of a row that a parallel sign-out deleted changes nothing: it cannot bring a session back.
+            await connection.execute(_TOUCH, {"of_token_hash": hashed})
+    return SignedIn(account_id, email, name, role, session_id, csrf_token(hashed))
+
+
+async def start_session(
+    session: AsyncSession, *, account_id: UUID, user_agent: str, ip: str, replaces: str | None = None
+) -> str:
+    """Sign a browser in under a fresh id and return its token, which is kept nowhere else.
+
+    replaces: the token that the browser came with; its session ends, whoever it belonged to
+    """
+    if replaces is not None:
+        await end_session(session, token=replaces)
+    token = secrets.token_urlsafe(32)
+    session.add(
+        WebSession(
+            token_hash=token_hash(token),
+            account_id=account_id,
+            user_agent=user_agent[:AGENT_LENGTH],
+            ip=ip,
+            expires_at=func.now() + ABSOLUTE_END,
+        )
+    )
+    await session.flush()
+    return token
+
+
+async def end_session(session: AsyncSession, *, token: str) -> None:
+    await session.execute(delete(WebSession).where(WebSession.token_hash == token_hash(token)))
+
+
+async def end_all_sessions(session: AsyncSession, *, account_id: UUID) -> None:
+    await session.execute(delete(WebSession).where(WebSession.account_id == account_id))
+
+
+async def list_sessions(session: AsyncSession, *, account_id: UUID) -> Sequence[WebSession]:
+    """The places where the account is signed in, the latest used first."""
+    query = select(WebSession).join(Account, Account.id == WebSession.account_id)
+    query = query.where(WebSession.account_id == account_id, *_LIVE).order_by(WebSession.seen_at.desc())
+    return (await session.scalars(query)).all()
+
+
+async def revoke_session(session: AsyncSession, *, account_id: UUID, session_id: UUID) -> bool:
+    """End one of the account's own sessions; False if it has no such session."""
+    mine = delete(WebSession).where(WebSession.account_id == account_id, WebSession.id == session_id)
+    return (await session.scalar(mine.returning(WebSession.id))) is not None

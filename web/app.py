@@ -1,0 +1,100 @@
+"""The application: blueprints, errors, headers, and what is opened while serving."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from quart import Blueprint, Quart
+from quart.sessions import NullSession, SessionInterface
+from quart.typing import ResponseReturnValue
+from quart_schema import Info, OpenAPIProvider, QuartSchema, hide
+from werkzeug.routing import Rule
+
+from core import database
+from core.telemetry import start_logging
+from web import errors, inputs, probes, security, session
+
+BLUEPRINTS: tuple[Blueprint, ...] = (probes.blueprint,)
+
+API_VERSION = "0.1.0"
+BODY_TIME = 20  # seconds in which a body must have arrived
+ANSWER_TIME = 60  # seconds in which a slow reader must have taken its answer
+
+
+class _NoCookieSessions(SessionInterface):
+    """Quart's own sessions are off: ours are rows (web/session.py), so that signing out ends them."""
+
+    nothing = NullSession()
+
+    async def open_session(self, app: Quart, request: Any) -> NullSession:  # noqa: ARG002  # Quart's own signature
+        return self.nothing
+
+    async def save_session(self, app: Quart, session: Any, response: Any) -> None:
+        raise NotImplementedError  # a null session is never saved
+
+
+class _ApiOnly(OpenAPIProvider):
+    def generate_rules(self) -> Iterable[Rule]:
+        """The calls of programs; pages and their files are for people."""
+        return [rule for rule in super().generate_rules() if rule.rule.startswith(("/api/", "/webhooks/"))]
+
+
+class Clofy(Quart):
+    request_class = inputs.Request
+    session_interface = _NoCookieSessions()  # type: ignore[assignment]  # Quart declares its default's own class
+
+
+def create_app() -> Quart:
+    """The web application. A wrong setting, or a route that does not say who may call it, stops the start."""
+    app = Clofy("web", static_folder=None, template_folder="pages/templates")
+    app.config.update(
+        MAX_CONTENT_LENGTH=inputs.BODY_LIMIT,
+        BODY_TIMEOUT=BODY_TIME,
+        RESPONSE_TIMEOUT=ANSWER_TIME,
+        SEND_FILE_MAX_AGE_DEFAULT=None,
+    )
+    app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
+    app.extensions["site"] = security.make_site()
+    for blueprint in BLUEPRINTS:
+        app.register_blueprint(blueprint)
+    _document(app)
+    inputs.Request.body_limits = {
+        rule.rule: limit
+        for rule in app.url_map.iter_rules()
+        if (limit := getattr(app.view_functions[rule.endpoint], inputs.BODY_LIMIT_MARK, None)) is not None
+    }
+    errors.install(app)
+    security.install(app)
+    session.install(app)
+    app.before_serving(_start)
+    app.after_serving(database.close_engine)
+    return app
+
+
+async def _start() -> None:
+    start_logging("web")
+
+
+def _document(app: Quart) -> None:
+    """Describe the API at /openapi.json, by quart-schema. Its pages are off: they load scripts from other hosts."""
+    schema = QuartSchema(
+        app,
+        openapi_path=None,
+        info=Info(title="Clofy Cloud", version=API_VERSION),
+        openapi_provider_class=_ApiOnly,
+        security_schemes={
+            "session": {"type": "apiKey", "in_": "cookie", "name": app.extensions["site"].session_cookie}
+        },
+    )
+    # quart-schema's own provider and its wrapper around answers build a pydantic adapter for each answer; our routes
+    # answer with plain dicts, and its decorators that document answers work without.
+    app.json = inputs.OrjsonProvider(app)
+    del app.make_response
+    written: list[dict[str, Any]] = []
+
+    async def openapi() -> ResponseReturnValue:
+        if not written:
+            written.append(schema.openapi_provider.schema())
+        return written[0]
+
+    app.add_url_rule("/openapi.json", "openapi", session.open_to_all(hide(openapi)))

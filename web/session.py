@@ -1,0 +1,159 @@
+"""Who may call a route, said beside each route by one of five words, and who is calling."""
+
+from collections.abc import Callable
+from enum import StrEnum
+from ipaddress import ip_address
+from typing import Any, TypeVar
+
+from quart import Quart, g
+from quart.globals import request_ctx, websocket_ctx
+from quart.wrappers.base import BaseRequestWebsocket
+from werkzeug.datastructures import Headers
+
+from core.accounts.models import Role
+from core.accounts.web_sessions import SignedIn, find_session
+from core.errors import ClofyError, Kind, NotFound
+from web import security
+
+MARK = "clofy_permission"
+FORWARDING_HEADERS = ("X-Azure-FDID", "X-Forwarded-For", "Forwarded", "Via")
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class NotSignedIn(ClofyError):
+    """You need to sign in first."""
+
+    kind = Kind.UNAUTHENTICATED
+
+
+class NotAllowed(ClofyError):
+    """You are not allowed to do this."""
+
+    kind = Kind.FORBIDDEN
+
+
+class Permission(StrEnum):
+    ANYONE = "anyone"
+    SIGNED_IN = "signed_in"
+    ADMIN = "admin"
+    INTERNAL = "internal"
+    WEBHOOK = "webhook"
+    OPEN = "open"
+
+
+def _mark(function: F, permission: Permission) -> F:
+    setattr(function, MARK, permission)
+    return function
+
+
+def anyone(function: F) -> F:
+    """For all; `g.account` is who is signed in, or None. Unsafe methods need the CSRF token."""
+    return _mark(function, Permission.ANYONE)
+
+
+def signed_in(function: F) -> F:
+    """For those who are signed in; `g.account` is a SignedIn."""
+    return _mark(function, Permission.SIGNED_IN)
+
+
+def admin_only(function: F) -> F:
+    return _mark(function, Permission.ADMIN)
+
+
+def internal(function: F) -> F:
+    """For callers inside our own network that come to this process directly; others are told that it is not there."""
+    return _mark(function, Permission.INTERNAL)
+
+
+def webhook(function: F) -> F:
+    """For machines that prove themselves by a signature which the route checks: no session, no CSRF token."""
+    return _mark(function, Permission.WEBHOOK)
+
+
+def open_to_all(function: F) -> F:
+    """For probes and files that are the same for all: nothing is asked, not even the database."""
+    return _mark(function, Permission.OPEN)
+
+
+def permissions_of(app: Quart) -> dict[str, Permission]:
+    """The permission of each endpoint. Raises RuntimeError, which stops the start, if a route has none."""
+    permissions = {}
+    for rule in app.url_map.iter_rules():
+        permission = getattr(app.view_functions[rule.endpoint], MARK, None)
+        if rule.endpoint == "static" or rule.endpoint.endswith(".static"):
+            permission = Permission.OPEN
+        if permission is None:
+            raise RuntimeError(f"{rule.endpoint} ({rule.rule}) does not say who may call it: see web/session.py")
+        if permission is Permission.ANYONE and rule.rule.startswith("/webhooks/"):
+            permission = Permission.WEBHOOK
+        permissions[rule.endpoint] = permission
+    return permissions
+
+
+def _from_inside(headers: Headers) -> bool:
+    """Whether the caller reached this process itself. What came through the edge or a proxy says so in a header."""
+    if any(name in headers for name in FORWARDING_HEADERS):
+        return False
+    try:
+        peer = ip_address(headers.get("Remote-Addr", ""))
+    except ValueError:
+        return headers.get("Remote-Addr") == "<local>"  # no network at all: a test, or a Unix socket
+    return peer.is_loopback or peer.is_private
+
+
+def require(permission: Permission, account: SignedIn | None) -> None:
+    if permission in (Permission.SIGNED_IN, Permission.ADMIN) and account is None:
+        raise NotSignedIn
+    if permission is Permission.ADMIN and (account is None or account.role != Role.ADMIN):
+        raise NotAllowed
+
+
+class Guard:
+    """Checks every request and every socket before its route, in one place."""
+
+    def __init__(self, site: security.Site, permissions: dict[str, Permission]) -> None:
+        self.site, self.permissions = site, permissions
+
+    async def check_request(self) -> None:
+        request = request_ctx.request
+        g.account = None
+        permission = self.permissions.get(request.endpoint or "", Permission.OPEN)  # no endpoint: a 404 follows
+        if permission is Permission.OPEN:
+            return
+        if permission is Permission.INTERNAL:
+            if not _from_inside(request.headers):
+                raise NotFound
+            return
+        security.check_target(self.site, request.headers, request.path, request.query_string)
+        if permission is Permission.WEBHOOK:
+            return
+        if request.query_string:
+            security.check_single_keys(request)
+        await self._identify(request, permission)
+        if request.method not in security.SAFE_METHODS:
+            security.check_origin(self.site, request.headers)
+            security.check_csrf(self.site, request)
+
+    async def check_websocket(self) -> None:
+        websocket = websocket_ctx.websocket
+        g.account = None
+        permission = self.permissions.get(websocket.endpoint or "", Permission.OPEN)
+        if permission is Permission.OPEN:
+            return
+        security.check_target(self.site, websocket.headers, websocket.path, websocket.query_string)
+        # Browsers send no CSRF token with a socket, and always send the Origin (RFC 6455, 10.2).
+        security.check_origin(self.site, websocket.headers, required=True)
+        await self._identify(websocket, permission)
+
+    async def _identify(self, asked: BaseRequestWebsocket, permission: Permission) -> None:
+        if (token := asked.cookies.get(self.site.session_cookie)) is not None:
+            g.account = await find_session(token)
+        require(permission, g.account)
+
+
+def install(app: Quart) -> None:
+    """Guard all routes of the application; call it when all are there."""
+    guard = Guard(app.extensions["site"], permissions_of(app))
+    app.before_request(guard.check_request)
+    app.before_websocket(guard.check_websocket)
