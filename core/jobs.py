@@ -307,7 +307,8 @@ async def requeue_dead(session: AsyncSession, job_id: UUID) -> None:
     if not job.dead:
         raise NotDead(job=job_id)
     job.state, job.dead, job.finished_at = JobState.QUEUED, False, None
-    job.max_attempts += POLICIES[TaskName(job.task)].attempts
+    job.attempts += 1  # the end took this number in the stream's ids
+    job.max_attempts = job.attempts + POLICIES[TaskName(job.task)].attempts
     job.available_at = job.ring_at = await _now(session)
     await session.flush()
     after_commit(session, lambda: queue.ring([(TaskName(job.task), job_id)]))
@@ -368,7 +369,7 @@ async def take_back_abandoned(*, limit: int = 100) -> list[Job]:
 
 
 async def counts() -> dict[str, Any]:
-    """What an operator watches: jobs by queue that wait, run, are dead; the age of the oldest waiting one in seconds."""
+    """What an operator watches: jobs by queue that wait, run, are dead; the oldest waiting one's age in seconds."""
     waiting = and_(Job.state == JobState.QUEUED, Job.available_at <= func.now())
     query = select(
         Job.queue,

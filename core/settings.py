@@ -48,7 +48,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def fit_for_production(self) -> Self:
-        """Refuse, in production, what would carry or guard people's words in the clear; the message names each setting."""
+        """Refuse, in production, what would carry or guard people's words in the clear, and say which."""
         if self.environment is not Environment.PRODUCTION:
             return self
         clear = {

@@ -1,4 +1,4 @@
-"""Runs the migrations against CLOFY_DATABASE_URL; short lock and statement time-outs, so that a deployment never stops the site."""
+"""Runs the migrations against CLOFY_DATABASE_URL, with short time-outs: a deployment must not stop the site."""
 
 import asyncio
 import importlib

@@ -85,7 +85,7 @@ _HOLD = text("""
 async def hold(
     session: AsyncSession, *, account_id: UUID, at_least_mc: int, at_most_mc: int, source: str
 ) -> tuple[UUID, int]:
-    """Set credits aside for what may cost up to `at_most_mc`, or less where that is all there is, down to `at_least_mc`.
+    """Set credits aside for what may cost up to `at_most_mc`, or for what there is, down to `at_least_mc`.
 
     source: the cause, as "generation:<id>"; one hold for each
     Returns the hold's id and its amount. Raises NotEnoughCredits, nothing held.
