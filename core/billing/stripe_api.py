@@ -1,0 +1,251 @@
+"""Stripe, spoken to by its own SDK: the only file that knows it. Everything it answers leaves here as our own types."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, cast
+
+import httpx
+import orjson
+import stripe
+from stripe.checkout import Session
+
+from core.billing.models import Purchase
+from core.errors import ClofyError, Kind, Unavailable
+from core.settings import settings
+from core.telemetry import log
+
+API_VERSION = "2026-10-28.endive"  # what this file was written for; the webhook endpoint is pinned to it too
+TOLERANCE = 300  # seconds a signature may be old, or early (docs.stripe.com/webhooks, "replay attacks")
+TIMEOUT = httpx.Timeout(10, connect=3)
+# When a twin of the request still runs at Stripe, it answers 409 at once: we ask again, for as long as TIMEOUT lasts.
+TWIN_WAITS = (0.1, 0.2, 0.4, 0.8, 1.5, 3.0, 4.0)
+EXPAND = ["line_items", "payment_intent"]
+
+logger = log(__name__)
+
+
+class StripeUnavailable(Unavailable):
+    """The payment service does not answer. Nothing was charged; please try again in a moment."""
+
+
+class StripeRefused(ClofyError):
+    """The payment service did not accept this."""
+
+    kind = Kind.CONFLICT
+
+
+class UnknownCheckout(ClofyError):
+    """The payment service does not know this checkout."""
+
+    kind = Kind.NOT_FOUND
+
+
+class ForgedEvent(ClofyError):
+    """This is not a signed event of Stripe's."""
+
+    kind = Kind.INVALID
+
+
+class OtherApiVersion(ClofyError):
+    """This event was written for another version of Stripe's API than the one that we read."""
+
+    kind = Kind.INVALID
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """What Stripe says about a Checkout session: what we asked it to sell, and how far the buyer is."""
+
+    id: str
+    url: str | None
+    mode: str
+    status: str | None  # open, complete, expired
+    payment_status: str  # paid, unpaid, no_payment_required
+    payment_intent: str | None
+    payment_failed: bool  # a delayed payment, such as a bank debit, came to nothing
+    reference: str | None  # client_reference_id: our purchase
+    purchase: str | None  # the same, from the metadata, which no address can set
+    amount_minor: int | None
+    currency: str | None
+    livemode: bool
+    items: tuple[tuple[int | None, int | None], ...]  # quantity and unit price of each line
+
+
+@cache
+def _client() -> stripe.StripeClient:
+    """One client a process, on the loop that first uses it; jobs and buyers repeat, so it does not."""
+    return stripe.StripeClient(
+        settings().stripe_api_key.get_secret_value(),
+        stripe_version=API_VERSION,
+        base_addresses={"api": settings().stripe_api_base},
+        max_network_retries=0,
+        http_client=_http_client(),
+    )
+
+
+@cache
+def _http_client() -> stripe.HTTPXClient:
+    return stripe.HTTPXClient(timeout=TIMEOUT)
+
+
+async def close() -> None:
+    """Give the connections back; the next use opens new ones."""
+    if _http_client.cache_info().currsize:
+        await _http_client().close_async()  # type: ignore[no-untyped-call]  # the SDK forgot
+    _client.cache_clear()
+    _http_client.cache_clear()
+
+
+def livemode() -> bool:
+    """Whether our key moves real money: `sk_live_...`, or `rk_live_...` of a restricted one."""
+    return settings().stripe_api_key.get_secret_value().startswith(("sk_live_", "rk_live_"))
+
+
+async def create_session(purchase: Purchase, *, name: str, success_url: str, cancel_url: str) -> Checkout:
+    """Have Stripe make the page on which this purchase is paid; the same page however often it is asked.
+
+    Stripe repeats its first answer to an idempotency key for a day, a 500 too. The page that such a request may have
+    made is known to nobody, so a further key is harmless. Raises StripeUnavailable, StripeRefused.
+    """
+    key = f"purchase:{purchase.id}"
+    for wait in (*TWIN_WAITS, None):
+        try:
+            created = await _client().v1.checkout.sessions.create_async(
+                params={
+                    "mode": "payment",
+                    "success_url": success_url,
+                    "cancel_url": cancel_url,
+                    "client_reference_id": str(purchase.id),
+                    "metadata": {"purchase": str(purchase.id)},
+                    "payment_intent_data": {"metadata": {"purchase": str(purchase.id)}},
+                    "adaptive_pricing": {"enabled": False},  # it would have the buyer pay another amount and currency
+                    "line_items": [
+                        {
+                            "quantity": 1,
+                            "price_data": {
+                                "currency": purchase.currency,
+                                "unit_amount": purchase.amount_minor,
+                                "product_data": {"name": name},
+                            },
+                        }
+                    ],
+                    "expand": EXPAND,
+                },
+                options={"idempotency_key": key},
+            )
+        except stripe.StripeError as error:
+            if wait is not None and _replayed_fault(error):
+                key += ":again"
+            elif wait is not None and error.code == "idempotency_key_in_use":
+                await asyncio.sleep(wait)  # the twin's end is Stripe's to know: there is nothing here to await
+            else:
+                raise _translated(error, "create_session") from error
+        else:
+            return _checkout(created)
+    raise StripeUnavailable  # pragma: no cover  # the last turn of the loop returns or raises
+
+
+async def fetch_session(session_id: str) -> Checkout:
+    """What Stripe knows now. Raises UnknownCheckout, StripeUnavailable, StripeRefused."""
+    try:
+        return _checkout(await _client().v1.checkout.sessions.retrieve_async(session_id, params={"expand": EXPAND}))
+    except stripe.StripeError as error:
+        raise _translated(error, "fetch_session") from error
+
+
+def verified_event(body: bytes, signature: str, *, now: float | None = None) -> dict[str, Any]:
+    """The event in `body`, if Stripe signed these very bytes lately.
+
+    signature: the Stripe-Signature header
+    now: seconds since 1970, the clock if not given
+    Raises ForgedEvent for whatever else it is, OtherApiVersion for a true event that we cannot be sure to read.
+    """
+    if not any(_signed(body, signature, secret) for secret in settings().webhook_secrets):
+        raise ForgedEvent
+    signed_at = int(next(part[2:] for part in signature.split(",") if part.startswith("t=")))
+    if abs((time.time() if now is None else now) - signed_at) > TOLERANCE:
+        raise ForgedEvent  # the SDK's own check takes any time to come
+    try:
+        event = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise ForgedEvent from error
+    if not _is_event(event):
+        raise ForgedEvent
+    if event["api_version"] != API_VERSION:
+        logger.error("stripe_event_of_other_version", event_id=event["id"], version=str(event["api_version"])[:50])
+        raise OtherApiVersion(version=event["api_version"])
+    return cast("dict[str, Any]", event)
+
+
+def _signed(body: bytes, signature: str, secret: str) -> bool:
+    try:
+        stripe.WebhookSignature.verify_header(body, signature, secret)  # the age is checked by the caller
+    except (stripe.SignatureVerificationError, UnicodeError, TypeError):
+        return False  # a signature of letters beyond ASCII is a TypeError in the SDK's comparison
+    return True
+
+
+def _is_event(event: object) -> bool:
+    return (
+        isinstance(event, dict)
+        and event.get("object") == "event"
+        and all(isinstance(event.get(key), str) and event[key] for key in ("id", "type"))
+        and "api_version" in event
+        and isinstance(event.get("data"), dict)
+        and isinstance(event["data"].get("object"), dict)
+    )
+
+
+def _checkout(session: Session) -> Checkout:
+    told: dict[str, Any] = session.to_dict()  # an attribute that Stripe left out would raise
+    intent = told.get("payment_intent")
+    intent = {"id": intent} if isinstance(intent, str) else intent or {}
+    return Checkout(
+        id=told["id"],
+        url=told.get("url"),
+        mode=told["mode"],
+        status=told.get("status"),
+        payment_status=told["payment_status"],
+        payment_intent=intent.get("id"),
+        payment_failed=told.get("status") == "complete"
+        and told["payment_status"] == "unpaid"
+        and intent.get("status") in {"requires_payment_method", "canceled"},
+        reference=told.get("client_reference_id"),
+        purchase=(told.get("metadata") or {}).get("purchase"),
+        amount_minor=told.get("amount_total"),
+        currency=told.get("currency"),
+        livemode=told["livemode"],
+        items=tuple(
+            (line.get("quantity"), (line.get("price") or {}).get("unit_amount"))
+            for line in (told.get("line_items") or {}).get("data", ())
+        ),
+    )
+
+
+def _replayed_fault(error: stripe.StripeError) -> bool:
+    headers = httpx.Headers(error.headers or {})
+    return (error.http_status or 0) >= 500 and headers.get("idempotent-replayed") == "true"
+
+
+def _translated(error: stripe.StripeError, call: str) -> ClofyError:
+    """Our word for Stripe's. What a good key, or time, may heal is worth another try; the rest is not."""
+    facts = {"call": call, "error": type(error).__name__, "status": error.http_status, "code": error.code}
+    ours = isinstance(error, stripe.AuthenticationError | stripe.PermissionError)
+    (logger.error if ours else logger.warning)("stripe_call_failed", request_id=error.request_id, **facts)
+    if error.code == "resource_missing":
+        return UnknownCheckout(**facts)
+    busy = error.http_status == 429 or error.code == "idempotency_key_in_use"
+    if ours or busy or isinstance(error, stripe.APIConnectionError) or (error.http_status or 0) >= 500:
+        unavailable = StripeUnavailable(**facts)
+        unavailable.retry_after = _seconds(httpx.Headers(error.headers or {}).get("retry-after"))
+        return unavailable
+    return StripeRefused(**facts)
+
+
+def _seconds(header: str | None) -> float | None:
+    try:
+        return min(max(float(header or ""), 0), 3600)
+    except ValueError:
+        return None
