@@ -41,6 +41,12 @@ class AccountCode(Base):
     account_id: Mapped[UUID] = mapped_column(ForeignKey("accounts.id", ondelete="CASCADE"))
     purpose: Mapped[str]
     code_hash: Mapped[bytes] = mapped_column(LargeBinary)
+    # What this very registration asked for, and which browser asked: proving the address takes these over, so that a
+    # stranger who registers somebody's address in between does not slip a password of his own under the owner's code.
+    password_hash: Mapped[str | None]
+    name: Mapped[str | None]
+    company: Mapped[str | None]
+    browser_hash: Mapped[bytes] = mapped_column(LargeBinary)
     tries: Mapped[int] = mapped_column(SmallInteger, server_default="0")
     expires_at: Mapped[datetime]
     used_at: Mapped[datetime | None]
