@@ -24,6 +24,13 @@ VENDORS = {  # DESIGN.md 3: a vendor's SDK is imported by one file, so that its 
 }
 
 
+BROUGHT = {"kombu", "werkzeug", "email-validator"}  # by celery, quart and pydantic[email], whose parts they are
+
+
+def plain(distribution: str) -> str:
+    return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
 def python_files(*folders: str) -> Iterator[Path]:
     for folder in folders:
         yield from (path for path in (ROOT / folder).rglob("*.py") if ".venv" not in path.parts)
@@ -70,15 +77,12 @@ def test_celery_is_known_to_the_producer_and_the_workers() -> None:
 def test_the_product_imports_only_what_production_installs() -> None:
     """The image has neither the sandbox's packages nor the tests'; a module that needs one would fail at its start."""
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
-    installed = {re.split(r"[\[=<>!~ ]", line)[0].lower() for line in declared} | {
-        "kombu",
-        "werkzeug",
-    }  # of celery, quart
+    installed = {plain(re.split(r"[\[=<>!~ ]", line)[0]) for line in declared} | BROUGHT
     distributions = packages_distributions()
     stray = {}
     for path in python_files(*PRODUCT):
         for name in imported_by(path) - set(sys.stdlib_module_names) - set(PRODUCT) - {"beat_schedule"}:
-            if not {one.lower() for one in distributions.get(name, [name])} & installed:
+            if not {plain(one) for one in distributions.get(name, [name])} & installed:
                 stray[name_of(path)] = name
 
     assert stray == {}
