@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, cast
@@ -73,6 +74,30 @@ class Checkout:
     items: tuple[tuple[int | None, int | None], ...]  # quantity and unit price of each line
 
 
+class _Transport(stripe.HTTPClient):
+    """The SDK's requests over httpx. Its own client for httpx (16.1) sends bodies in a way that httpx deprecated."""
+
+    name = "httpx"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.client = httpx.AsyncClient(timeout=TIMEOUT)
+
+    async def request_async(
+        self, method: str, url: str, headers: Mapping[str, str], post_data: str | None = None
+    ) -> tuple[bytes, int, Mapping[str, str]]:
+        try:
+            answer = await self.client.request(method, url, headers=headers, content=post_data)
+        except httpx.HTTPError as error:
+            raise stripe.APIConnectionError(type(error).__name__) from error  # type: ignore[no-untyped-call]
+        return answer.content, answer.status_code, answer.headers
+
+
+@cache
+def _transport() -> _Transport:
+    return _Transport()
+
+
 @cache
 def _client() -> stripe.StripeClient:
     """One client a process, on the loop that first uses it; jobs and buyers repeat, so it does not."""
@@ -81,21 +106,16 @@ def _client() -> stripe.StripeClient:
         stripe_version=API_VERSION,
         base_addresses={"api": settings().stripe_api_base},
         max_network_retries=0,
-        http_client=_http_client(),
+        http_client=_transport(),
     )
-
-
-@cache
-def _http_client() -> stripe.HTTPXClient:
-    return stripe.HTTPXClient(timeout=TIMEOUT)
 
 
 async def close() -> None:
     """Give the connections back; the next use opens new ones."""
-    if _http_client.cache_info().currsize:
-        await _http_client().close_async()  # type: ignore[no-untyped-call]  # the SDK forgot
+    if _transport.cache_info().currsize:
+        await _transport().client.aclose()
     _client.cache_clear()
-    _http_client.cache_clear()
+    _transport.cache_clear()
 
 
 def livemode() -> bool:
