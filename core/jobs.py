@@ -215,9 +215,11 @@ async def _fenced(session: AsyncSession, claimed: Claimed, **values: Any) -> Job
     return job
 
 
-async def finish(session: AsyncSession, claimed: Claimed, result: dict[str, Any] | None) -> None:
-    """End a job as done, in the transaction of its effects. Raises LostClaim: then the caller must roll all back."""
-    await _fenced(session, claimed, state=JobState.DONE, result=result, error=None, finished_at=func.now())
+async def finish(
+    session: AsyncSession, claimed: Claimed, result: dict[str, Any] | None, state: JobState = JobState.DONE
+) -> None:
+    """End a job by its own task, in the transaction of its effects. Raises LostClaim: then roll all back."""
+    await _fenced(session, claimed, state=state, result=result, error=None, finished_at=func.now())
 
 
 async def give_up(session: AsyncSession, claimed: Claimed, state: JobState, reason: str, *, dead: bool) -> Job:
@@ -225,6 +227,11 @@ async def give_up(session: AsyncSession, claimed: Claimed, state: JobState, reas
     job = await _fenced(session, claimed, state=state, error=reason, dead=dead, finished_at=func.now())
     await _tell_slice(session, job, state, reason)
     return job
+
+
+def end_of(job: Job) -> tuple[int, str, dict[str, Any]]:
+    """What watchers are told of an ended job: how many attempts there were, how it ended, and the result."""
+    return job.attempts, job.state, {"result": job.result, "reason": job.error}
 
 
 async def _tell_slice(session: AsyncSession, job: Job, state: JobState, reason: str) -> None:

@@ -61,6 +61,11 @@ def event(event_id: EventId, kind: str, data: dict[str, Any]) -> Event:
     return Event(event_id, kind, orjson.dumps({"id": name, "type": kind, "data": data}))
 
 
+def end_event(attempts: int, kind: str, data: dict[str, Any]) -> Event:
+    """The last event of a job: the same whether its worker tells it or its row."""
+    return event((attempts + 1, 0), kind, data)
+
+
 def decode(body: bytes) -> Event:
     parsed = orjson.loads(body)
     return Event(parse_id(parsed["id"]), parsed["type"], body)
@@ -146,16 +151,10 @@ class Writer:
             last["text"] += text
             last["tokens"] = tokens
             return
-        self._emit("delta", {"text": text, "tokens": tokens})
+        self.emit("delta", {"text": text, "tokens": tokens})
 
     def emit(self, kind: str, data: dict[str, Any]) -> None:
-        self._emit(kind, data)
-
-    def end(self, kind: str, data: dict[str, Any]) -> None:
-        """The last event of the job, once its row says so."""
-        self._emit(kind, data)
-
-    def _emit(self, kind: str, data: dict[str, Any]) -> None:
+        """Tell something else; the end of a job only once its row says so."""
         if not self.fenced:
             self._pending.append((kind, data))
             self.wire.wake(self)

@@ -110,6 +110,7 @@ class Generation(Base):
     job_id: Mapped[UUID] = mapped_column(unique=True)
     hold_id: Mapped[UUID]
     hold_mc: Mapped[int] = mapped_column(BigInteger)
+    prompt_cap: Mapped[int]  # bytes of the prompt that the hold allows for: a token is at least one byte
     output_cap: Mapped[int]  # tokens; shrunk to what the balance afforded
     state: Mapped[str] = mapped_column(server_default=GenerationState.WAITING)
     end_reason: Mapped[str | None]  # stop, length, stopped, content_filter, ... as the page explains

@@ -102,6 +102,7 @@ def upgrade() -> None:
         sa.Column("job_id", sa.Uuid(), nullable=False),
         sa.Column("hold_id", sa.Uuid(), nullable=False),
         sa.Column("hold_mc", sa.BigInteger(), nullable=False),
+        sa.Column("prompt_cap", sa.Integer(), nullable=False),
         sa.Column("output_cap", sa.Integer(), nullable=False),
         sa.Column("state", sa.String(), server_default="waiting", nullable=False),
         sa.Column("end_reason", sa.String(), nullable=True),

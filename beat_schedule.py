@@ -1,0 +1,21 @@
+"""When, in UTC; names of tasks only. A tick writes one job for its slot: a second beat changes nothing.
+
+Nothing here is needed for jobs to be done: the workers' own sweep (workers/process.py) rings what was lost.
+"""
+
+from typing import Any
+
+from core.queue import POLICIES, TICK, TaskName
+
+
+def every(seconds: int, name: TaskName) -> dict[str, Any]:
+    """A tick each `seconds`; one that is not taken before the next is due is dropped."""
+    options = {"queue": POLICIES[name].queue, "expires": seconds}
+    return {"task": name, "schedule": seconds, "args": [f"{TICK}{seconds}"], "options": options}
+
+
+BEAT_SCHEDULE = {
+    TaskName.EXPIRE_HOLDS: every(60, TaskName.EXPIRE_HOLDS),
+    TaskName.PREPARE_PARTITIONS: every(3600, TaskName.PREPARE_PARTITIONS),
+    TaskName.FORGET_EXPIRED: every(3600, TaskName.FORGET_EXPIRED),
+}

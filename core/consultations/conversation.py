@@ -1,0 +1,107 @@
+"""A question: what it may cost is held, it is kept, and its answering is promised, all in one transaction."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core import jobs
+from core.consultations import catalogue
+from core.consultations.models import Consultation
+from core.consultations.pricing import Price
+from core.credits import ledger
+from core.errors import InvalidInput, NotFound
+from core.queue import TaskName
+
+MOST_HISTORY = 16_000  # bytes of earlier messages that go along with a question, newest first
+PER_MESSAGE = 8  # tokens that the model's format adds to each message, rounded up
+MOST_MESSAGES = 40  # earlier ones that go along
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question that was taken: the job that answers it, and what is held for it."""
+
+    job: UUID
+    message: UUID
+    hold_mc: int
+    output_cap: int
+
+
+async def begin(session: AsyncSession, *, account_id: UUID, service: str) -> UUID:
+    """Open a consultation on the version of a service that is on offer. Raises NotFound."""
+    offered = await catalogue.offered(session, service)
+    consultation = Consultation(account_id=account_id, service_id=offered.id)
+    session.add(consultation)
+    await session.flush()
+    return consultation.id
+
+
+_TERMS = text("""
+    select service.id, service.input_mc_per_1k, service.output_mc_per_1k, service.max_output_tokens,
+           service.min_output_tokens, service.max_question_chars, octet_length(service.system_prompt),
+           (select coalesce(sum(octet_length(words.text)), 0)
+            from messages message
+            join message_texts words on words.said_on = message.said_on and words.message_id = message.id
+            where message.consultation_id = consultation.id)
+    from consultations consultation join services service on service.id = consultation.service_id
+    where consultation.id = :id and consultation.account_id = :account_id
+""")
+
+_KEEP = text("""
+    with question as (
+        insert into messages (id, consultation_id, role, said_on)
+        values (uuidv7(), :consultation_id, 'question', (now() at time zone 'utc')::date)
+        returning id, said_on
+    ), words as (
+        insert into message_texts (said_on, message_id, text) select said_on, id, :text from question
+    )
+    insert into generations
+        (id, consultation_id, question_id, service_id, job_id, hold_id, hold_mc, prompt_cap, output_cap)
+    select :id, :consultation_id, id, :service_id, :job_id, :hold_id, :hold_mc, :prompt_cap, :output_cap from question
+    returning question_id
+""")
+
+
+async def ask(session: AsyncSession, *, account_id: UUID, consultation_id: UUID, question: str) -> Asked:
+    """Take a question. Raises NotFound, InvalidInput, NotEnoughCredits; then nothing is kept and nothing held.
+
+    The hold is the worst case: each byte of the prompt a token, and the answer as long as its cap. Where the balance
+    does not reach for that, the cap shrinks to what it reaches for, down to the service's `min_output_tokens`.
+    """
+    terms = (await session.execute(_TERMS, {"id": consultation_id, "account_id": account_id})).one_or_none()
+    if terms is None:
+        raise NotFound(consultation=consultation_id)
+    service_id, input_price, output_price, most_output, least_output, most_chars, system_bytes, history_bytes = terms
+    if len(question) > most_chars:
+        raise InvalidInput(field="text", rule=f"must have at most {most_chars} characters")
+    price = Price(input_price, output_price)
+    prompt_cap = (
+        system_bytes + len(question.encode()) + min(history_bytes, MOST_HISTORY) + PER_MESSAGE * (MOST_MESSAGES + 2)
+    )
+    generation_id, job_id = uuid4(), uuid4()
+    hold_id, hold_mc = await ledger.hold(
+        session,
+        account_id=account_id,
+        at_least_mc=max(price.cost_mc(prompt_cap, least_output), 1),
+        at_most_mc=max(price.cost_mc(prompt_cap, most_output), 1),
+        source=f"generation:{generation_id}",
+    )
+    output_cap = min(most_output, price.affordable_output(prompt_cap, hold_mc))
+    facts: dict[str, Any] = {
+        "id": generation_id,
+        "consultation_id": consultation_id,
+        "text": question,
+        "service_id": service_id,
+        "job_id": job_id,
+        "hold_id": hold_id,
+        "hold_mc": hold_mc,
+        "prompt_cap": prompt_cap,
+        "output_cap": output_cap,
+    }
+    question_id: UUID = (await session.execute(_KEEP, facts)).scalar_one()
+    payload = {"generation": str(generation_id)}
+    await jobs.enqueue(session, TaskName.ANSWER, payload=payload, account_id=account_id, job_id=job_id)
+    return Asked(job=job_id, message=question_id, hold_mc=hold_mc, output_cap=output_cap)

@@ -1,0 +1,209 @@
+"""An answer in the making: what the model is asked, how it ended, what is charged for it (the fairness rule)."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core import jobs
+from core.consultations import conversation
+from core.consultations.model_api import Answer
+from core.consultations.models import Generation, GenerationState
+from core.consultations.pricing import Price, estimate_tokens
+from core.credits import ledger
+from core.jobs import Job, JobState
+from core.queue import TaskName
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a worker needs to have a question answered."""
+
+    id: UUID
+    account_id: UUID
+    hold_id: UUID
+    hold_mc: int
+    output_cap: int
+    price: Price
+    messages: list[dict[str, str]]  # as the model takes them: the system prompt, what was said before, the question
+
+    @property
+    def prompt_estimate(self) -> int:
+        return sum(estimate_tokens(one["content"]) + conversation.PER_MESSAGE for one in self.messages)
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How an answer ended, and what is charged: nothing, unless the person has got something."""
+
+    state: GenerationState
+    reason: str
+    text: str = ""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    estimated: bool = False
+    cost_mc: int = 0
+
+
+_ORDER = text("""
+    select generation.id, consultation.account_id, generation.hold_id, generation.hold_mc, generation.output_cap,
+           generation.prompt_cap, generation.consultation_id, generation.question_id,
+           service.input_mc_per_1k, service.output_mc_per_1k, service.system_prompt
+    from generations generation
+    join consultations consultation on consultation.id = generation.consultation_id
+    join services service on service.id = generation.service_id
+    where generation.id = :id and generation.state = 'waiting'
+""")
+
+_SAID = text("""
+    select message.role, words.text
+    from messages message
+    join message_texts words on words.said_on = message.said_on and words.message_id = message.id
+    where message.consultation_id = :consultation_id and message.id <= :question_id
+    order by message.id desc limit :limit
+""")
+
+
+async def load(session: AsyncSession, generation_id: UUID) -> Order | None:
+    """What is to be answered; None when it has ended already, or its words are gone."""
+    row = (await session.execute(_ORDER, {"id": generation_id})).one_or_none()
+    if row is None:
+        return None
+    limits = {"consultation_id": row.consultation_id, "question_id": row.question_id}
+    said = (await session.execute(_SAID, {**limits, "limit": conversation.MOST_MESSAGES + 1})).all()
+    if not said or said[0].role != "question":
+        return None
+    system = {"role": "system", "content": row.system_prompt}
+    return Order(
+        id=row.id,
+        account_id=row.account_id,
+        hold_id=row.hold_id,
+        hold_mc=row.hold_mc,
+        output_cap=row.output_cap,
+        price=Price(row.input_mc_per_1k, row.output_mc_per_1k),
+        messages=[
+            system,
+            *_within([(one.role, one.text) for one in said], row.prompt_cap - len(row.system_prompt.encode())),
+        ],
+    )
+
+
+def _within(newest_first: list[tuple[str, str]], most_bytes: int) -> list[dict[str, str]]:
+    """The question, and as much of what was said before as the hold allows for; oldest first."""
+    taken: list[dict[str, str]] = []
+    left = most_bytes
+    for role, words in newest_first:
+        left -= len(words.encode()) + conversation.PER_MESSAGE
+        if left < 0 and taken:
+            break
+        taken.append({"role": "user" if role == "question" else "assistant", "content": words})
+    return taken[::-1]
+
+
+def judge(order: Order, answer: Answer, *, stopped: bool) -> Ending:
+    """The fairness rule. No answer, a filter's block, our own fault: nothing. A stopped answer: what was produced."""
+    if answer.finish_reason == "content_filter":
+        return Ending(GenerationState.FILTERED, "content_filter")
+    if not answer.text:
+        return Ending(GenerationState.STOPPED if stopped else GenerationState.FAILED, "stopped" if stopped else "empty")
+    estimated = answer.completion_tokens is None
+    prompt = order.prompt_estimate if answer.prompt_tokens is None else answer.prompt_tokens
+    completion = answer.pieces if answer.completion_tokens is None else answer.completion_tokens
+    done = answer.finish_reason is not None
+    return Ending(
+        state=GenerationState.DONE if done else GenerationState.STOPPED,
+        reason=answer.finish_reason or "stopped",
+        text=answer.text,
+        prompt_tokens=prompt,
+        completion_tokens=completion,
+        estimated=estimated,
+        cost_mc=min(order.price.cost_mc(prompt, completion), order.hold_mc),
+    )
+
+
+_END = text("""
+    with ended as (
+        update generations
+        set state = :state, end_reason = :reason,
+            prompt_tokens = :prompt_tokens, completion_tokens = :completion_tokens,
+            usage_estimated = :estimated, cost_mc = :cost_mc, ended_at = now(),
+            answer_id = case when :text = '' then null else uuidv7() end
+        where id = :id and state = 'waiting'
+        returning consultation_id, answer_id
+    ), answer as (
+        insert into messages (id, consultation_id, role, said_on)
+        select answer_id, consultation_id, 'answer', (now() at time zone 'utc')::date
+        from ended where answer_id is not null
+        returning id, said_on
+    ), words as (
+        insert into message_texts (said_on, message_id, text) select said_on, id, :text from answer
+    )
+    select answer_id from ended
+""")
+
+
+async def record(session: AsyncSession, order: Order, ending: Ending) -> dict[str, Any] | None:
+    """Keep the answer and charge for it, once; the caller fences it by finishing the job in the same transaction.
+
+    Returns what the person is told, or None when it had ended before: then nothing is kept and nothing charged.
+    """
+    facts = {
+        "id": order.id,
+        "state": ending.state,
+        "reason": ending.reason,
+        "prompt_tokens": ending.prompt_tokens,
+        "completion_tokens": ending.completion_tokens,
+        "estimated": ending.estimated,
+        "cost_mc": ending.cost_mc,
+        "text": ending.text,
+    }
+    row = (await session.execute(_END, facts)).one_or_none()
+    if row is None:
+        return None
+    if ending.cost_mc > 0:
+        await ledger.settle(session, hold_id=order.hold_id, cost_mc=ending.cost_mc)
+    else:
+        await ledger.release(session, hold_id=order.hold_id)
+    return {
+        "state": ending.state,
+        "end_reason": ending.reason,
+        "prompt_tokens": ending.prompt_tokens,
+        "completion_tokens": ending.completion_tokens,
+        "usage_estimated": ending.estimated,
+        "hold_mc": order.hold_mc,
+        "cost_mc": ending.cost_mc,
+        "message": str(row.answer_id) if row.answer_id else None,
+        "chars": len(ending.text),
+    }
+
+
+@jobs.on_end(TaskName.ANSWER)
+async def give_back(session: AsyncSession, job: Job, outcome: JobState, reason: str) -> None:
+    """The job ended without an answer: it costs nothing."""
+    generation = await session.get(Generation, UUID(job.payload["generation"]), with_for_update=True)
+    if generation is None or generation.state != GenerationState.WAITING:
+        return
+    generation.state = GenerationState.STOPPED if outcome is JobState.CANCELLED else GenerationState.FAILED
+    generation.end_reason = "stopped" if outcome is JobState.CANCELLED else reason
+    generation.cost_mc = 0
+    generation.ended_at = job.finished_at
+    await session.flush()
+    await ledger.release(session, hold_id=generation.hold_id)
+
+
+async def expire(session: AsyncSession, *, now: datetime) -> list[Job]:
+    """End what holds credits for longer than an answer can take. Returns the jobs that ended here."""
+    ended: list[Job] = []
+    for hold in await ledger.expired_holds(session, now=now):
+        generation = await session.scalar(select(Generation).where(Generation.hold_id == hold.id))
+        job = await session.get(Job, generation.job_id, with_for_update=True) if generation else None
+        if job is None or job.state in jobs.ENDED:
+            await ledger.release(session, hold_id=hold.id)
+            continue
+        await jobs.stop(session, job)
+        if job.state in jobs.ENDED:
+            ended.append(job)
+    return ended

@@ -1,0 +1,38 @@
+"""What an answer costs: pure arithmetic in millicredits, rounded up once, at the end."""
+
+from dataclasses import dataclass
+
+WORDS_TO_TOKENS = 4 / 3  # OpenAI's rule of thumb: 100 tokens are about 75 English words
+TYPICAL_QUESTION_WORDS = 100
+TYPICAL_ANSWER_WORDS = 250
+
+
+@dataclass(frozen=True)
+class Price:
+    """Of 1,000 tokens, in millicredits."""
+
+    input_mc_per_1k: int
+    output_mc_per_1k: int
+
+    def cost_mc(self, prompt_tokens: int, completion_tokens: int) -> int:
+        thousandths = prompt_tokens * self.input_mc_per_1k + completion_tokens * self.output_mc_per_1k
+        return -(-thousandths // 1000)
+
+    def affordable_output(self, prompt_tokens: int, amount_mc: int) -> int:
+        """The most tokens of answer that an amount pays for, after the prompt; may be below zero."""
+        if self.output_mc_per_1k == 0:
+            return 2**31 - 1
+        return (amount_mc * 1000 - prompt_tokens * self.input_mc_per_1k) // self.output_mc_per_1k
+
+    def typical_mc(self, system_prompt: str) -> int:
+        """A question of 100 words, answered in 250 words."""
+        question = int(TYPICAL_QUESTION_WORDS * WORDS_TO_TOKENS) + estimate_tokens(system_prompt)
+        return self.cost_mc(question, int(TYPICAL_ANSWER_WORDS * WORDS_TO_TOKENS))
+
+
+def estimate_tokens(text: str) -> int:
+    """About how many tokens a text has: OpenAI's rule of thumb, four bytes of English each.
+
+    For what we must count ourselves because the model sent no usage; shown as "estimated".
+    """
+    return -(-len(text.encode()) // 4)

@@ -1,0 +1,101 @@
+"""What the pages and the API show of consultations; always the owner's own."""
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import and_, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core.consultations import catalogue
+from core.consultations.models import Consultation, Generation, Message, MessageRole, MessageText, Service
+from core.errors import NotFound
+
+PAGE = 30  # consultations
+MOST_MESSAGES = 400  # of one consultation, the newest
+
+
+def _of(generation: Generation) -> dict[str, Any]:
+    return {
+        "state": generation.state,
+        "job": str(generation.job_id),
+        "end_reason": generation.end_reason,
+        "prompt_tokens": generation.prompt_tokens,
+        "completion_tokens": generation.completion_tokens,
+        "usage_estimated": generation.usage_estimated,
+        "hold_mc": generation.hold_mc,
+        "cost_mc": generation.cost_mc,
+    }
+
+
+async def consultation(session: AsyncSession, consultation_id: UUID, *, account_id: UUID) -> dict[str, Any]:
+    """One consultation with its messages, oldest first; a text that was purged is None. Raises NotFound."""
+    query = select(Consultation, Service).join(Service, Service.id == Consultation.service_id)
+    mine = (Consultation.id == consultation_id) & (Consultation.account_id == account_id)
+    found = (await session.execute(query.where(mine))).one_or_none()
+    if found is None:
+        raise NotFound(consultation=consultation_id)
+    begun, service = found
+    rows = (
+        select(Message, MessageText.text, Generation)
+        .outerjoin(MessageText, and_(MessageText.said_on == Message.said_on, MessageText.message_id == Message.id))
+        .outerjoin(Generation, Generation.question_id == Message.id)
+        .where(Message.consultation_id == consultation_id)
+        .order_by(Message.id.desc())
+        .limit(MOST_MESSAGES)
+    )
+    messages = [
+        {
+            "id": str(message.id),
+            "role": message.role,
+            "text": words,
+            "created_at": message.created_at.isoformat(),
+            "generation": _of(generation) if generation else None,
+        }
+        for message, words, generation in await session.execute(rows)
+    ]
+    return {
+        "id": str(begun.id),
+        "created_at": begun.created_at.isoformat(),
+        "service": catalogue.describe(service),
+        "messages": messages[::-1],
+    }
+
+
+async def consultations(
+    session: AsyncSession, *, account_id: UUID, after: UUID | None = None, limit: int = PAGE
+) -> list[dict[str, Any]]:
+    """The account's consultations, newest first, each with the beginning of its first question."""
+    first = (
+        select(func.left(MessageText.text, 120))
+        .join(Message, and_(Message.id == MessageText.message_id, Message.said_on == MessageText.said_on))
+        .where(Message.consultation_id == Consultation.id, Message.role == MessageRole.QUESTION)
+        .order_by(Message.id)
+        .limit(1)
+        .scalar_subquery()
+    )
+    query = (
+        select(Consultation.id, Consultation.created_at, Service.slug, Service.name, first)
+        .join(Service, Service.id == Consultation.service_id)
+        .where(Consultation.account_id == account_id)
+        .order_by(Consultation.id.desc())
+        .limit(limit)
+    )
+    if after is not None:
+        query = query.where(Consultation.id < after)
+    return [
+        {"id": str(row_id), "created_at": at.isoformat(), "service": {"slug": slug, "name": name}, "beginning": words}
+        for row_id, at, slug, name, words in await session.execute(query)
+    ]
+
+
+async def causes(session: AsyncSession, generation_ids: list[UUID]) -> dict[UUID, dict[str, str]]:
+    """For the lines of a statement: which service an answer was of, and where it can be read."""
+    query = (
+        select(Generation.id, Generation.consultation_id, Service.name)
+        .join(Service, Service.id == Generation.service_id)
+        .where(Generation.id.in_(generation_ids))
+    )
+    return {
+        row_id: {"what": name, "link": f"/consultations/{consultation_id}"}
+        for row_id, consultation_id, name in await session.execute(query)
+    }

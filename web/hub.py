@@ -1,0 +1,173 @@
+"""From Redis to browsers: one subscriber connection for each web process, whatever the number of its sockets.
+
+A watch subscribes first, then reads the stream, then goes live; the ids (core/streams.py) tell what is doubled and
+what is missing. Nothing here waits for a browser: each has a bounded outbox, and one that does not read loses itself.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from uuid import UUID
+
+from redis.exceptions import RedisError
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+
+from core import jobs, streams
+from core.database import statement
+from core.jobs import Job
+from core.streams import Event, EventId
+from core.telemetry import log
+
+ASK_ROWS_SECONDS = 5.0  # how late a watcher learns of an end when Redis told nothing
+SILENCE = 3.0  # seconds without an event, after which a job's row is asked
+
+Deliver = Callable[["Watch", Event], None]
+
+
+@dataclass(eq=False)
+class Watch:
+    """One reader of one job. `deliver` must not block; it is called in order, once for each event."""
+
+    job_id: UUID
+    last: EventId
+    deliver: Deliver
+    ended: bool = False
+    live: bool = False  # until then what comes waits for the read of the stream
+
+    def offer(self, event: Event) -> bool:
+        """Deliver an event unless it was; returns False when something before it is missing."""
+        if self.ended or event.id <= self.last:
+            return True
+        if not streams.follows(self.last, event):
+            return False
+        self.last, self.ended = event.id, event.ends
+        self.deliver(self, event)
+        return True
+
+
+class Hub:
+    def __init__(self) -> None:
+        self.redis = streams.connect()
+        self._pubsub = self.redis.pubsub(ignore_subscribe_messages=True)
+        self._watches: dict[UUID, set[Watch]] = {}
+        self._heard: dict[UUID, float] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._wanted = asyncio.Event()
+        self._catching_up: set[asyncio.Task[None]] = set()
+
+    def start(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(self._listen(), name="hub"), loop.create_task(self._ask_rows(), name="rows")]
+
+    async def close(self) -> None:
+        for task in [*self._tasks, *self._catching_up]:
+            task.cancel()
+        await asyncio.gather(*self._tasks, *self._catching_up, return_exceptions=True)
+        await self._pubsub.aclose()  # type: ignore[no-untyped-call]
+        await self.redis.aclose()
+
+    async def watch(self, job: Job, after: EventId, deliver: Deliver) -> Watch:
+        """Follow a job from an id on; `job` is its row as just read."""
+        watch = Watch(job.id, after, deliver)
+        first = job.id not in self._watches
+        self._watches.setdefault(job.id, set()).add(watch)
+        self._heard[job.id] = asyncio.get_running_loop().time()
+        if first:
+            self._wanted.set()
+            with suppress(RedisError, OSError):  # the listener subscribes again when Redis is back
+                await self._pubsub.subscribe(streams.key(job.id))
+        if after < streams.QUEUED:
+            watch.offer(streams.event(streams.QUEUED, "queued", {}))
+        await self._catch_up(watch)
+        if job.state in jobs.ENDED:
+            watch.offer(streams.end_event(*jobs.end_of(job)))
+        return watch
+
+    async def unwatch(self, watch: Watch) -> None:
+        """Stop following; the last reader of a job ends the subscription."""
+        watch.ended = True
+        watches = self._watches.get(watch.job_id, set())
+        watches.discard(watch)
+        if not watches and self._watches.pop(watch.job_id, None) is not None:
+            self._heard.pop(watch.job_id, None)
+            with suppress(RedisError, OSError):
+                await self._pubsub.unsubscribe(streams.key(watch.job_id))
+
+    async def _catch_up(self, watch: Watch) -> None:
+        """Read what the stream has after the watch's last event, until nothing is missing; what is gone the row tells."""
+        watch.live = False
+        try:
+            for event in await streams.read(self.redis, watch.job_id, watch.last):
+                if not watch.offer(event):
+                    break  # Redis forgot what was between; the worker says all of it again
+        except (RedisError, OSError) as error:
+            log(__name__).warning("stream_unread", error=type(error).__name__)
+        finally:
+            watch.live = True
+
+    def _hear(self, job_id: UUID, event: Event) -> None:
+        self._heard[job_id] = asyncio.get_running_loop().time()
+        for watch in list(self._watches.get(job_id, ())):
+            if not watch.live or not watch.offer(event):
+                self._catch_up_soon(watch)
+
+    def _catch_up_soon(self, watch: Watch) -> None:
+        task = asyncio.get_running_loop().create_task(self._catch_up(watch))
+        self._catching_up.add(task)
+        task.add_done_callback(self._catching_up.discard)
+
+    async def _listen(self) -> None:
+        pause = 0.1
+        while True:
+            await self._wanted.wait()
+            try:
+                async for message in self._pubsub.listen():
+                    pause = 0.1
+                    self._hear(UUID(message["channel"].decode().removeprefix("run:")), streams.decode(message["data"]))
+                self._wanted.clear()  # listen() ends when nothing is subscribed
+                if self._watches:
+                    self._wanted.set()
+                    await asyncio.sleep(0)
+            except (RedisError, OSError) as error:
+                log(__name__).warning("hub_down", error=type(error).__name__)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 1.0)
+                await self._come_back()
+
+    async def _come_back(self) -> None:
+        """Redis was away: subscribe to all again, then read what was missed."""
+        with suppress(RedisError, OSError):
+            await self._pubsub.aclose()  # type: ignore[no-untyped-call]
+        self._pubsub = self.redis.pubsub(ignore_subscribe_messages=True)
+        if not self._watches:
+            self._wanted.clear()
+            return
+        with suppress(RedisError, OSError):
+            await self._pubsub.subscribe(*[streams.key(job_id) for job_id in self._watches])
+            for watches in list(self._watches.values()):
+                for watch in list(watches):
+                    self._catch_up_soon(watch)
+
+    async def _ask_rows(self) -> None:
+        """Where Redis has been silent, ask PostgreSQL, for all watched jobs at once, which of them have ended."""
+        while True:
+            await asyncio.sleep(ASK_ROWS_SECONDS)
+            now = asyncio.get_running_loop().time()
+            silent = [job_id for job_id in self._watches if now - self._heard.get(job_id, 0.0) > SILENCE]
+            if not silent:
+                continue
+            columns = select(Job.id, Job.attempts, Job.state, Job.result, Job.error).where(
+                Job.id.in_(silent), Job.state.in_(jobs.ENDED)
+            )
+            try:
+                async with statement() as connection:
+                    rows = (await connection.execute(columns)).all()
+            except (SQLAlchemyError, OSError) as error:
+                log(__name__).warning("rows_unread", error=type(error).__name__)
+                continue
+            for job_id, attempts, state, result, error in rows:
+                end = streams.end_event(attempts, state, {"result": result, "reason": error})
+                for watch in list(self._watches.get(job_id, ())):
+                    watch.offer(end)

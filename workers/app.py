@@ -1,0 +1,40 @@
+"""The target of `celery -A workers.app`: the application, its tasks, and how a worker starts and stops."""
+
+import os
+from typing import Any
+
+from celery import signals
+
+import core.queue
+from beat_schedule import BEAT_SCHEDULE
+from core.telemetry import start_logging
+from workers import billing, consultations, mail, upkeep  # noqa: F401  # registers their tasks
+from workers.process import has_process, process
+
+app = core.queue.celery()
+app.conf.beat_schedule = BEAT_SCHEDULE
+
+DRAIN_SECONDS = float(os.environ.get("CLOFY_DRAIN_SECONDS", "20"))  # below the stop_grace_period of docker-compose.yml
+
+
+@signals.setup_logging.connect
+def _log(**_: Any) -> None:
+    start_logging("worker")
+
+
+@signals.worker_ready.connect
+def _start(sender: Any, **_: Any) -> None:
+    if sender.pool_cls.__module__ == "celery.concurrency.thread":  # a prefork parent must have no loop and no thread
+        process()
+
+
+@signals.worker_shutting_down.connect
+def _drain(**_: Any) -> None:
+    if has_process():
+        process().drain(DRAIN_SECONDS)
+
+
+@signals.worker_shutdown.connect
+def _close(**_: Any) -> None:
+    if has_process():
+        process().close()

@@ -1,0 +1,40 @@
+"""Answers: ask the model, pass on what it says, charge for what came."""
+
+from contextlib import aclosing
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from core.consultations import generations, model_api
+from core.consultations.model_api import Answer, PromptFiltered
+from core.database import transaction
+from core.jobs import JobState
+from core.queue import TaskName
+from workers.process import process
+from workers.runtime import Run, task
+
+
+@task(TaskName.ANSWER, time_allowed=timedelta(minutes=5))
+async def answer(run: Run) -> dict[str, Any] | None:
+    async with transaction() as session:
+        order = await generations.load(session, UUID(run.job.payload["generation"]))
+    if order is None:
+        return None
+    process().close_at_end(model_api.close)
+    said = Answer()
+    try:
+        async with (
+            run.until_stopped(),
+            aclosing(
+                model_api.stream(order.messages, max_tokens=order.output_cap, account_id=order.account_id, answer=said)
+            ) as pieces,
+        ):
+            async for piece in pieces:
+                run.out.delta(piece, said.pieces)
+    except PromptFiltered:
+        said.finish_reason = "content_filter"
+    ending = generations.judge(order, said, stopped=run.stopped)
+    async with transaction() as session:
+        result = await generations.record(session, order, ending)
+        await run.finish(session, result, JobState.CANCELLED if run.stopped else JobState.DONE)
+    return None

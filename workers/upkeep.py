@@ -1,0 +1,32 @@
+"""What keeps the house in order, by beat's ticks. Each may run twice, late, or not at all for a while."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from core.accounts import web_sessions
+from core.consultations import generations, partitions
+from core.database import transaction
+from core.queue import TaskName
+from workers.process import process
+from workers.runtime import Run, task
+
+
+@task(TaskName.EXPIRE_HOLDS, time_allowed=timedelta(minutes=1))
+async def expire_holds(_: Run) -> dict[str, Any]:
+    async with transaction() as session:
+        ended = await generations.expire(session, now=datetime.now(UTC))
+    for job in ended:
+        await process().tell_end(job)
+    return {"ended": len(ended)}
+
+
+@task(TaskName.PREPARE_PARTITIONS, time_allowed=timedelta(minutes=1))
+async def prepare_partitions(_: Run) -> dict[str, Any]:
+    async with transaction() as session:
+        return {"made": await partitions.prepare(session)}
+
+
+@task(TaskName.FORGET_EXPIRED, time_allowed=timedelta(minutes=5))
+async def forget_expired(_: Run) -> dict[str, Any]:
+    async with transaction() as session:
+        return {"sessions": await web_sessions.forget_expired(session)}
