@@ -1,0 +1,92 @@
+"""Passwords: what is taken as one, and argon2id off the event loop."""
+
+import asyncio
+import os
+import secrets
+import unicodedata
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from core.errors import InvalidInput, Unavailable
+
+MIN_LENGTH = 15  # code points, while the password is the only factor (NIST SP 800-63B-4, 3.1.1.2)
+MAX_BYTES = 1024  # before hashing; longer ones are refused, never cut (security.md 8)
+MIN_DISTINCT = 5  # characters; "aaaaaaaaaaaaaaa" is long and no secret
+WAITING = 32  # hashes asked for at once; beyond that the asker is told to come back
+THREADS = min(2, os.cpu_count() or 1)  # a hash holds a core for its whole time; the event loop needs one too
+
+_hasher = PasswordHasher(time_cost=2, memory_cost=19456, parallelism=1)  # OWASP ASVS 5.0, appendix C
+_T = TypeVar("_T")
+
+
+class Busy(Unavailable):
+    """Too many people are signing in at this moment; try again in a few seconds."""
+
+    retry_after = 3.0
+
+
+class _Pool:
+    """The threads that hash, and how much waits for them."""
+
+    threads: ThreadPoolExecutor | None = None
+    waiting = 0
+    nobodys: str | None = None  # a hash that no password fits
+
+
+def normalise(password: str) -> str:
+    """One Unicode form at setting and verifying, so that two keyboards give the same password; nothing else changes."""
+    return unicodedata.normalize("NFKC", password)
+
+
+def check_password(password: str, *, field: str = "password") -> None:
+    """Raise InvalidInput for a password that may not be set. No rule on kinds of characters, on purpose."""
+    length = len(normalise(password))
+    if length < MIN_LENGTH:
+        raise InvalidInput(field=field, rule=f"must have at least {MIN_LENGTH} characters")
+    if len(normalise(password).encode()) > MAX_BYTES:
+        raise InvalidInput(field=field, rule=f"must have at most {MAX_BYTES} bytes")
+    if len(set(password)) < MIN_DISTINCT:
+        raise InvalidInput(field=field, rule="must not be one character over and over")
+
+
+async def _in_thread(call: Callable[[], _T]) -> _T:
+    if _Pool.waiting >= WAITING:
+        raise Busy
+    if _Pool.threads is None:
+        _Pool.threads = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="argon2")
+    _Pool.waiting += 1
+    try:
+        return await asyncio.get_running_loop().run_in_executor(_Pool.threads, call)
+    finally:
+        _Pool.waiting -= 1
+
+
+async def hash_password(password: str) -> str:
+    """About 20 ms of one core. Raises Busy when too many wait."""
+    text = normalise(password)
+    return await _in_thread(lambda: _hasher.hash(text))
+
+
+async def verify_password(password_hash: str | None, password: str) -> bool:
+    """Whether the password fits. Without a hash the same work is done, so that the time does not tell who is known."""
+    text = normalise(password)
+    if _Pool.nobodys is None:
+        _Pool.nobodys = await _in_thread(lambda: _hasher.hash(secrets.token_urlsafe(32)))
+    against = password_hash or _Pool.nobodys
+
+    def verify() -> bool:
+        try:
+            return _hasher.verify(against, text)
+        except (VerificationError, InvalidHashError):
+            return False
+
+    return await _in_thread(verify) and password_hash is not None
+
+
+def needs_rehash(password_hash: str) -> bool:
+    """Whether it was made with weaker parameters than today's."""
+    return _hasher.check_needs_rehash(password_hash)

@@ -1,0 +1,166 @@
+"""Becoming known: register, prove the address, ask for the code again. No answer tells whether an address is known."""
+
+from datetime import UTC, date, datetime
+from uuid import UUID
+
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core.accounts import codes, throttle
+from core.accounts.addresses import Address, parse_address
+from core.accounts.codes import Registration
+from core.accounts.models import Account
+from core.accounts.passwords import check_password, hash_password
+from core.accounts.web_sessions import end_all_sessions
+from core.database import transaction
+from core.errors import ClofyError, InvalidInput, Kind
+from core.mail.deliveries import send
+from core.telemetry import log
+
+MIN_AGE = 13  # years; of younger ones nothing is kept (privacy policy, children)
+OLDEST = 1900
+
+logger = log(__name__)
+
+
+class TooYoung(ClofyError):
+    """You cannot register with this birth date."""
+
+    kind = Kind.FORBIDDEN
+
+
+class WrongCode(ClofyError):
+    """This code is not right, or no longer; ask for a new one."""
+
+    kind = Kind.INVALID
+
+
+def check_age(birth_date: date, *, today: date) -> None:
+    """Raise TooYoung below 13 years, InvalidInput for no birth date of a living person."""
+    if birth_date > today or birth_date.year < OLDEST:
+        raise InvalidInput(field="birth_date", rule="must be a date of birth")
+    before_birthday = (today.month, today.day) < (birth_date.month, birth_date.day)
+    if today.year - birth_date.year - before_birthday < MIN_AGE:
+        raise TooYoung
+
+
+async def register(
+    *, email: str, password: str, name: str, company: str | None, birth_date: date, browser: str, today: date
+) -> None:
+    """Take a registration, and mail a code to a new address or a word to a known one: the answer is the same.
+
+    birth_date: decides and is kept nowhere
+    browser: the cookie that tells this browser from another one
+    Opens its own transaction, after the hash: that is awaited with no connection held.
+    Raises TooYoung, InvalidInput, Busy. A second registration of an unproven address stands beside the first, and
+    the mailed code decides which of them counts.
+    """
+    check_age(birth_date, today=today)
+    address = parse_address(email)
+    check_password(password)
+    wanted = Registration(password_hash=await hash_password(password), name=name, company=company)
+    async with transaction() as session:
+        account_id = await _unproven_account(session, address=address, wanted=wanted)
+        if account_id is not None:
+            await _mail_code(session, account_id=account_id, address=address, browser=browser, wanted=wanted)
+        else:
+            await _mail_known(session, address=address)
+
+
+async def _unproven_account(session: AsyncSession, *, address: Address, wanted: Registration) -> UUID | None:
+    """The row of a new or an unproven address, locked; None for a proven one."""
+    row = insert(Account).values(
+        email=address.email,
+        email_key=address.key,
+        password_hash=wanted.password_hash,
+        name=wanted.name,
+        company=wanted.company,
+    )
+    # Nobody can sign in to an unproven account, so that the latest registration may write over an earlier one.
+    anew = row.on_conflict_do_update(
+        index_elements=[Account.email_key],
+        set_={key: row.excluded[key] for key in ("email", "password_hash", "name", "company")},
+        where=Account.email_verified_at.is_(None),
+    )
+    return await session.scalar(anew.returning(Account.id))
+
+
+async def _mail_code(
+    session: AsyncSession, *, account_id: UUID, address: Address, browser: str, wanted: Registration
+) -> None:
+    issued = await codes.issue_code(session, account_id=account_id, browser=browser, registration=wanted)
+    if issued is None:
+        logger.info("code_withheld", account_id=str(account_id))
+        return
+    await send(
+        session,
+        key=f"verification:{issued.id}",
+        account_id=account_id,
+        recipient=address.email,
+        template="verification",
+        facts={"code": issued.code, "email": address.email},
+    )
+
+
+async def _mail_known(session: AsyncSession, *, address: Address) -> None:
+    """Tell the owner that somebody tried to register the address again; at most once an hour."""
+    found = (await session.execute(select(Account.id, Account.email).where(Account.email_key == address.key))).one()
+    hour = datetime.now(UTC).strftime("%Y-%m-%dT%H")
+    await send(
+        session,
+        key=f"already_registered:{found.id}:{hour}",
+        account_id=found.id,
+        recipient=found.email,
+        template="already_registered",
+        facts={"email": found.email},
+    )
+
+
+async def verify(*, email: str, code: str, browser: str) -> None:
+    """Prove an address by its code. Raises WrongCode, the same for an unknown address, and TooManyTries.
+
+    What was asked for by the registration that this code belongs to takes effect; sessions and codes from before end.
+    """
+    address = parse_address(email)
+    async with transaction() as session:
+        await throttle.admit(session, throttle.CODE, who=address.key)
+    async with transaction() as session:
+        account_id = await _try_code(session, address=address, code=code, browser=browser)
+    if account_id is None:
+        raise WrongCode
+    logger.info("email_verified", account_id=str(account_id))
+
+
+async def _try_code(session: AsyncSession, *, address: Address, code: str, browser: str) -> UUID | None:
+    unproven = (Account.email_key == address.key, Account.email_verified_at.is_(None), Account.disabled_at.is_(None))
+    account = await session.scalar(select(Account).where(*unproven).with_for_update())
+    if account is None:
+        return None
+    proven = await codes.use_code(session, account_id=account.id, browser=browser, code=code)
+    if proven is None:
+        return None
+    account.password_hash, account.name, account.company = proven.password_hash, proven.name, proven.company
+    account.email_verified_at = func.now()
+    await end_all_sessions(session, account_id=account.id)
+    await throttle.forgive(session, throttle.CODE, who=address.key)
+    return account.id
+
+
+async def resend_code(session: AsyncSession, *, email: str, browser: str) -> None:
+    """Mail a new code for what this browser registered; nothing, with the same answer, if it registered nothing."""
+    address = parse_address(email)
+    unproven = (Account.email_key == address.key, Account.email_verified_at.is_(None))
+    account_id = await session.scalar(select(Account.id).where(*unproven).with_for_update())
+    if account_id is None:
+        return
+    wanted = await codes.latest_registration(session, account_id=account_id, browser=browser)
+    if wanted is not None:
+        await _mail_code(session, account_id=account_id, address=address, browser=browser, wanted=wanted)
+
+
+async def send_code_for(session: AsyncSession, *, account: Account, browser: str) -> None:
+    """Mail a code to who has just given the right password of an unproven account. The caller holds its row lock."""
+    wanted = Registration(password_hash=account.password_hash, name=account.name, company=account.company)
+    address = Address(email=account.email, key=account.email_key)
+    await _mail_code(session, account_id=account.id, address=address, browser=browser, wanted=wanted)

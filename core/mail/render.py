@@ -1,0 +1,68 @@
+"""From facts to a message: text and HTML by one layout, with headers that nobody's input can add to."""
+
+import re
+from datetime import UTC, datetime
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime, parseaddr
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+from core.errors import ClofyError, Kind
+from core.mail.deliveries import Outgoing
+from core.settings import settings
+
+SUBJECTS = {
+    "verification": "Confirm your e-mail address",
+    "already_registered": "You already have an account",
+    "receipt": "Your receipt from Clofy Cloud",
+}
+UNSAFE = re.compile(r"[\x00-\x1f\x7f]")
+
+_templates = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=select_autoescape(["html"]),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+class UnsafeHeader(ClofyError):
+    """A recipient, a sender or a subject holds a control character."""
+
+    kind = Kind.INVALID
+
+
+def _safe(text: str) -> str:
+    if UNSAFE.search(text):
+        raise UnsafeHeader
+    return text
+
+
+def render(mail: Outgoing, *, now: datetime | None = None) -> EmailMessage:
+    """The message of a delivery. Its Message-ID follows from the delivery, so that a second copy is known as one.
+
+    Links are built from CLOFY_PUBLIC_URL alone. Raises UnsafeHeader.
+    """
+    home = settings().public_url
+    facts = {
+        **mail.facts,
+        "home": home,
+        "subject": SUBJECTS[mail.template],
+        "urlquote": lambda text: quote(str(text), safe=""),
+    }
+    message = EmailMessage(policy=SMTP)
+    sender_name, sender = parseaddr(_safe(settings().mail_from))
+    message["From"] = Address(display_name=sender_name, addr_spec=sender)
+    message["To"] = Address(addr_spec=_safe(mail.recipient))
+    message["Subject"] = _safe(SUBJECTS[mail.template])
+    message["Date"] = format_datetime(now or datetime.now(UTC))
+    message["Message-ID"] = f"<{mail.id}@{urlsplit(home).hostname}>"
+    message["Auto-Submitted"] = "auto-generated"
+    message.set_content(_templates.get_template(f"{mail.template}.txt").render(facts))
+    message.add_alternative(_templates.get_template(f"{mail.template}.html").render(facts), subtype="html")
+    return message

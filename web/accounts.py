@@ -1,0 +1,232 @@
+"""Accounts: registering, signing in and out, where one is signed in, and what one is called."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import Field, StringConstraints
+from quart import Blueprint, Response, g, jsonify
+from quart.globals import request_ctx
+from quart.typing import ResponseReturnValue
+
+from core.accounts import profile, registration, sign_in, web_sessions
+from core.accounts.models import Account
+from core.accounts.registration import TooYoung
+from core.database import transaction
+from core.errors import NotFound
+from web.inputs import Input, IsoDate, Line, takes
+from web.security import csrf_token, drop_cookie, set_cookie, site
+from web.session import anyone, signed_in
+
+blueprint = Blueprint("accounts", __name__)
+
+Email = Annotated[str, StringConstraints(min_length=3, max_length=254)]
+Password = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
+Name = Annotated[Line, StringConstraints(max_length=200)]
+
+
+class NewAccount(Input):
+    email: Email
+    password: Password
+    name: Name
+    company: Name | None = None
+    birth_date: IsoDate
+
+
+class Verification(Input):
+    email: Email
+    code: str = Field(pattern=r"^[0-9]{6}$")
+
+
+class Resend(Input):
+    email: Email
+
+
+class Credentials(Input):
+    email: Email
+    password: Password
+
+
+class ProfileChange(Input):
+    name: Name = Field(default="", validate_default=False)
+    company: Name | None = None
+
+
+def _browser() -> str:
+    """What tells this browser from others: the cookie that its CSRF token was bound to, so that there is one."""
+    cookies = request_ctx.request.cookies
+    return cookies.get(site().csrf_cookie) or cookies.get(site().session_cookie) or ""
+
+
+def _age_cookie() -> str:
+    return f"{site().session_cookie}-age"
+
+
+def _check_not_refused() -> None:
+    """Who was told to be too young does not go back for another birth date (FTC, COPPA FAQ)."""
+    if _age_cookie() in request_ctx.request.cookies:
+        raise TooYoung
+
+
+@blueprint.post("/api/accounts")
+@anyone
+@takes(NewAccount)
+async def register(data: NewAccount) -> ResponseReturnValue:
+    """Register. The answer is the same whether or not the address is known; a mail says what follows."""
+    _check_not_refused()
+    try:
+        await registration.register(
+            email=data.email,
+            password=data.password,
+            name=data.name,
+            company=data.company,
+            birth_date=data.birth_date,
+            browser=_browser(),
+            today=datetime.now(UTC).date(),
+        )
+    except TooYoung:
+        g.refused_for_age = True
+        raise
+    return {"state": "code_sent"}, 202
+
+
+@blueprint.after_request
+async def remember_refusal(response: Response) -> Response:
+    if "refused_for_age" in g:
+        set_cookie(response, _age_cookie(), "1")  # until the browser is closed; it says nothing of the date
+    return response
+
+
+@blueprint.post("/api/accounts/verify")
+@anyone
+@takes(Verification)
+async def verify(data: Verification) -> ResponseReturnValue:
+    """Prove the address with the code that was mailed to it."""
+    await registration.verify(email=data.email, code=data.code, browser=_browser())
+    return "", 204
+
+
+@blueprint.post("/api/accounts/verify/resend")
+@anyone
+@takes(Resend)
+async def resend(data: Resend) -> ResponseReturnValue:
+    """Ask for a new code, in the browser that registered. The answer is always the same."""
+    async with transaction() as session:
+        await registration.resend_code(session, email=data.email, browser=_browser())
+    return {"state": "code_sent"}, 202
+
+
+@blueprint.post("/api/session")
+@anyone
+@takes(Credentials)
+async def start_session(data: Credentials) -> ResponseReturnValue:
+    """Sign in. The CSRF token of the new session comes with the answer; the old one no longer counts."""
+    request = request_ctx.request
+    token = await sign_in.sign_in(
+        email=data.email,
+        password=data.password,
+        user_agent=request.headers.get("User-Agent", ""),
+        ip=request.remote_addr or "",
+        browser=_browser(),
+        replaces=request.cookies.get(site().session_cookie),
+    )
+    response = jsonify(
+        {
+            "state": "signed_in",
+            "methods": [],
+            "csrf_token": web_sessions.csrf_token(web_sessions.token_hash(token)),
+        }
+    )
+    set_cookie(response, site().session_cookie, token, max_age=int(web_sessions.ABSOLUTE_END.total_seconds()))
+    return response
+
+
+@blueprint.get("/api/session")
+@anyone
+async def show_session() -> ResponseReturnValue:
+    """Who is signed in, and the CSRF token to send as X-CSRF-Token with every unsafe call."""
+    account = g.account
+    return {
+        "state": "anonymous" if account is None else "signed_in",
+        "csrf_token": csrf_token(),
+        "account": None
+        if account is None
+        else {"id": account.id, "email": account.email, "name": account.name, "role": account.role},
+    }
+
+
+@blueprint.delete("/api/session")
+@signed_in
+async def end_session() -> ResponseReturnValue:
+    """Sign out here."""
+    async with transaction() as session:
+        await web_sessions.end_session(session, token=request_ctx.request.cookies[site().session_cookie])
+    return _signed_out()
+
+
+def _signed_out() -> Response:
+    response = Response("", 204)
+    drop_cookie(response, site().session_cookie)
+    response.headers["Clear-Site-Data"] = '"cache", "storage"'
+    return response
+
+
+@blueprint.get("/api/sessions")
+@signed_in
+async def list_sessions() -> ResponseReturnValue:
+    """Where the account is signed in, the latest used first."""
+    async with transaction() as session:
+        rows = await web_sessions.list_sessions(session, account_id=g.account.id)
+    return {
+        "sessions": [
+            {
+                "id": row.id,
+                "user_agent": row.user_agent,
+                "ip": row.ip,
+                "created_at": row.created_at,
+                "seen_at": row.seen_at,
+                "expires_at": row.expires_at,
+                "current": row.id == g.account.session_id,
+            }
+            for row in rows
+        ]
+    }
+
+
+@blueprint.delete("/api/sessions/<uuid:session_id>")
+@signed_in
+async def revoke_session(session_id: UUID) -> ResponseReturnValue:
+    """Sign out somewhere."""
+    async with transaction() as session:
+        if not await web_sessions.revoke_session(session, account_id=g.account.id, session_id=session_id):
+            raise NotFound
+    return _signed_out() if session_id == g.account.session_id else ("", 204)
+
+
+def _shown(account: Account) -> dict[str, Any]:
+    return {
+        "id": account.id,
+        "email": account.email,
+        "name": account.name,
+        "company": account.company,
+        "role": account.role,
+        "created_at": account.created_at,
+    }
+
+
+@blueprint.get("/api/account")
+@signed_in
+async def show_account() -> ResponseReturnValue:
+    """What we know about the person."""
+    async with transaction() as session:
+        return _shown(await profile.get_account(session, account_id=g.account.id))
+
+
+@blueprint.patch("/api/account")
+@signed_in
+@takes(ProfileChange)
+async def change_account(data: ProfileChange) -> ResponseReturnValue:
+    """Change name or company."""
+    async with transaction() as session:
+        changes = data.model_dump(exclude_unset=True)
+        return _shown(await profile.change_account(session, account_id=g.account.id, changes=changes))
