@@ -11,9 +11,9 @@ from werkzeug.routing import Rule
 
 from core import database
 from core.telemetry import start_logging
-from web import accounts, errors, inputs, probes, security, session
+from web import accounts, billing, errors, inputs, probes, security, session
 
-BLUEPRINTS: tuple[Blueprint, ...] = (probes.blueprint, accounts.blueprint)
+BLUEPRINTS: tuple[Blueprint, ...] = (probes.blueprint, accounts.blueprint, billing.blueprint)
 
 API_VERSION = "0.1.0"
 BODY_TIME = 20  # seconds in which a body must have arrived

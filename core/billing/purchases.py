@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core import jobs
-from core.accounts.models import Account
+from core.accounts.profile import get_account
 from core.billing import bundles, stripe_api
 from core.billing.models import Purchase, PurchaseState
 from core.billing.money import format_credits, format_money
@@ -226,7 +226,7 @@ def _unequal(purchase: Purchase, checkout: Checkout) -> list[str]:
 
 
 async def _send_receipt(session: AsyncSession, purchase: Purchase, paid_at: datetime) -> None:
-    buyer = await session.get_one(Account, purchase.account_id)
+    buyer = await get_account(session, account_id=purchase.account_id)
     await deliveries.send(
         session,
         key=f"receipt:{purchase.id}",
