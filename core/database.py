@@ -41,7 +41,11 @@ def engine() -> AsyncEngine:
     """The engine of this process; it belongs to the loop that first asked for it."""
     if _Engine.current is None:
         _Engine.current = create_async_engine(
-            settings().database_url, pool_size=POOL_SIZE, max_overflow=POOL_OVERFLOW, pool_timeout=10
+            settings().database_url,
+            pool_size=POOL_SIZE,
+            max_overflow=POOL_OVERFLOW,
+            pool_timeout=10,
+            hide_parameters=True,  # an error's text goes to the log, and parameters hold what people wrote
         )
         sessions.configure(bind=_Engine.current)
     return _Engine.current

@@ -42,6 +42,9 @@ class Clofy(Quart):
     request_class = inputs.Request
     session_interface = _NoCookieSessions()  # type: ignore[assignment]  # Quart declares its default's own class
 
+    def log_exception(self, _info: Any) -> None:
+        """Nothing: web/errors.py writes each unexpected error down once, with its request id."""
+
 
 def create_app() -> Quart:
     """The web application. A wrong setting, or a route that does not say who may call it, stops the start."""

@@ -6,19 +6,19 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
-import orjson
 from jinja2 import TemplateNotFound
 from pydantic import ValidationError
 from quart import Quart, Response, g, redirect, render_template
 from quart.globals import request_ctx, websocket_ctx
 from quart.typing import ResponseReturnValue
 from quart_schema.validation import RequestSchemaValidationError
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, InternalServerError
 from werkzeug.routing import RoutingException
 
 from core.errors import ClofyError, InvalidInput, Kind
 from core.telemetry import log
 from web import security
+from web.inputs import to_json
 
 STATUS: dict[Kind, int] = {
     Kind.INVALID: 400,
@@ -70,7 +70,7 @@ async def answer(status: int, *, code: str, text: str, **more: Any) -> Response:
 
 async def _document_or_page(path: str, document: dict[str, Any]) -> Response:
     if path.startswith(MACHINE_PATHS):
-        return Response(orjson.dumps(document), mimetype="application/problem+json")
+        return Response(to_json(document), mimetype="application/problem+json")
     try:
         page = await render_template(
             "problem.html",
@@ -130,6 +130,8 @@ async def invalid(error: RequestSchemaValidationError) -> ResponseReturnValue:
 
 async def http_problem(error: HTTPException) -> ResponseReturnValue:
     """What the framework refuses: no such path, method, type or size."""
+    if isinstance(error, InternalServerError) and isinstance(error.original_exception, Exception):
+        return await unexpected(error.original_exception)  # it went wrong after the route, as in making the answer
     if isinstance(error, RoutingException):
         return error.get_response()  # a redirect to the path as it is written
     status = error.code or 500

@@ -49,12 +49,12 @@ def _key(guarded: Guarded, who: str) -> bytes:
 _ADMIT = text(
     """
     insert into throttles as t (key, tries, last_at, open_at) values (:key, 1, clock_timestamp(), clock_timestamp())
-    on conflict (key) do update set
-        tries = case when t.last_at < clock_timestamp() - :forgotten_after then 1 else t.tries + 1 end,
-        last_at = clock_timestamp(),
-        open_at = clock_timestamp() + case
-            when t.last_at < clock_timestamp() - :forgotten_after or t.tries + 1 < :free then interval '0'
-            else least(:longest, make_interval(secs => power(2, least(t.tries + 1 - :free, 20)))) end
+    on conflict (key) do update set (tries, last_at, open_at) = (
+        select n, clock_timestamp(), clock_timestamp() + make_interval(secs =>
+            case when n < :free then 0 else least(:longest, power(2, least(n - :free, 20))) end)
+        from (select case when t.last_at < clock_timestamp() - make_interval(secs => :forgotten_after) then 1
+                     else t.tries + 1 end as n) as counted
+    )
     where t.open_at <= clock_timestamp()
     returning t.tries
     """
@@ -70,8 +70,8 @@ async def admit(session: AsyncSession, guarded: Guarded, *, who: str) -> None:
     facts = {
         "key": key,
         "free": guarded.free,
-        "longest": guarded.longest,
-        "forgotten_after": guarded.forgotten_after,
+        "longest": guarded.longest.total_seconds(),
+        "forgotten_after": guarded.forgotten_after.total_seconds(),
     }
     if (await session.execute(_ADMIT, facts)).first() is None:
         open_at = await session.scalar(select(Throttle.open_at).where(Throttle.key == key))
