@@ -1,0 +1,142 @@
+"""The knobs of all stand-ins at one address, and the process that serves Stripe, the inbox and the knobs.
+
+GET    /control          {"openai": {"knobs", "stats"}, "stripe": ..., "mail": ...}
+PATCH  /control          the same without "knobs", as {"openai": {"gap_ms": 5, "fail": {"status": 429, "times": 2}}};
+                         POST does the same. What each knob means is said at the `Knobs` of openai_knobs.py,
+                         stripe_webhooks.py and inbox.py. A knob that does not exist is a 400.
+POST   /control/reset    all knobs and counts as at the start; payments and mails stay
+POST   /control/stripe/  sessions/ID/{pay,settle,expire}, refunds, refunds/ID/finish, disputes, disputes/ID/close,
+                         events/ID/resend: what payers and banks do (stripe_pay.py)
+"""
+
+import argparse
+import asyncio
+import os
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+import uvicorn
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from quart import Quart, Response, request
+
+from sandbox import inbox as mail
+from sandbox import stripe_api, stripe_pay
+from sandbox import stripe_webhooks as webhooks
+from sandbox.pages import page
+
+
+class Patch(BaseModel):
+    """What PATCH /control takes."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    openai: dict[str, Any] = Field(default_factory=dict)
+    stripe: dict[str, Any] = Field(default_factory=dict)
+    mail: dict[str, Any] = Field(default_factory=dict)
+
+
+class Control:
+    """The knobs of all. Without `openai_url` the model is somebody else's, and has none."""
+
+    def __init__(self, stripe: stripe_api.StripeApi, inbox: mail.Inbox, openai_url: str) -> None:
+        self.stripe, self.inbox = stripe, inbox
+        self.model = httpx.AsyncClient(base_url=openai_url, trust_env=False) if openai_url else None
+
+    async def show(self) -> Response:
+        told: dict[str, Any] = {"openai": (await self.model.get("/control")).json()} if self.model else {}
+        for name, part in (("stripe", self.stripe.webhooks), ("mail", self.inbox)):
+            told[name] = {"knobs": part.knobs.model_dump(), "stats": part.stats.model_dump()}
+        if request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html":
+            shown = orjson.dumps(told, option=orjson.OPT_INDENT_2).decode()
+            return Response(page("Knobs", f"<p>PATCH /control turns them.</p><pre>{shown}</pre>"))
+        return Response(orjson.dumps(told), content_type="application/json")
+
+    async def turn(self) -> Response:
+        try:
+            patch = Patch.model_validate_json(await request.get_data() or b"{}")
+            of_stripe = webhooks.Knobs.model_validate(self.stripe.knobs.model_dump() | patch.stripe)
+            of_mail = mail.Knobs.model_validate(self.inbox.knobs.model_dump() | patch.mail)
+        except ValidationError as error:
+            return Response(orjson.dumps({"error": str(error)}), 400, content_type="application/json")
+        if patch.openai and self.model:
+            turned = await self.model.patch("/control", json=patch.openai)
+            if turned.is_error:
+                return Response(turned.content, turned.status_code, content_type="application/json")
+        if patch.stripe:
+            self.stripe.webhooks.turn(of_stripe)
+        if patch.mail:
+            self.inbox.knobs = of_mail
+        return await self.show()
+
+    async def reset(self) -> Response:
+        if self.model:
+            (await self.model.post("/control/reset")).raise_for_status()
+        self.stripe.reset()
+        self.inbox.reset()
+        return await self.show()
+
+    async def begin(self) -> None:
+        self.stripe.webhooks.resume()
+
+    async def end(self) -> None:
+        await self.stripe.webhooks.close()
+        if self.model:
+            await self.model.aclose()
+
+
+async def home() -> str:
+    return page("The cloud on one machine", "<p>Mail that the service sent, payments made, and the knobs.</p>")
+
+
+async def healthz() -> str:
+    return "ok"
+
+
+def create_app(stripe: stripe_api.StripeApi, inbox: mail.Inbox, openai_url: str) -> Quart:
+    """The app at sandbox_url."""
+    app, control = Quart(__name__), Control(stripe, inbox, openai_url)
+    for part in (stripe_api.blueprint(stripe), stripe_pay.blueprint(stripe), mail.blueprint(inbox)):
+        app.register_blueprint(part)
+    app.add_url_rule("/", view_func=home)
+    app.add_url_rule("/healthz", view_func=healthz)
+    app.add_url_rule("/control", "show", control.show)
+    app.add_url_rule("/control", "turn", control.turn, methods=["POST", "PATCH"])
+    app.add_url_rule("/control/reset", "reset", control.reset, methods=["POST"])
+    app.before_serving(control.begin)
+    app.after_serving(control.end)
+    return app
+
+
+async def serve(arguments: argparse.Namespace) -> None:
+    """Serve HTTP and SMTP until a signal."""
+    inbox = mail.Inbox(arguments.directory)
+    stripe = stripe_api.StripeApi(
+        arguments.directory,
+        key=os.environ["CLOFY_STRIPE_API_KEY"],
+        webhook_secret=os.environ["CLOFY_STRIPE_WEBHOOK_SECRETS"].split(",")[0],
+        knobs=webhooks.Knobs(webhook_url=arguments.webhook_url),
+    )
+    stripe.url = f"http://127.0.0.1:{arguments.port}"
+    smtp = await mail.listen(inbox, arguments.smtp_port)
+    app = create_app(stripe, inbox, arguments.openai_url)
+    settings = uvicorn.Config(
+        app, host="127.0.0.1", port=arguments.port, log_level="warning", lifespan="on", timeout_graceful_shutdown=1
+    )
+    async with smtp:
+        await uvicorn.Server(settings).serve()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--directory", type=Path, required=True)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--smtp-port", type=int, required=True)
+    parser.add_argument("--webhook-url", default="")
+    parser.add_argument("--openai-url", default="")
+    asyncio.run(serve(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""All stand-ins of vendors, as processes: `with StandIns(directory, webhook_url=...) as s: s.openai_url`."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Self
+
+from sandbox.processes import Child, free_port, listens
+
+ROOT = Path(__file__).parent.parent
+
+
+class StandIns:
+    """Azure OpenAI in a process of its own, since it is measured; Stripe, the inbox and the knobs in another.
+
+    `webhook_url` may be set later: PATCH {url}/control {"stripe": {"webhook_url": ...}}.
+    Without `with_openai` the model is somebody else's.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        webhook_url: str = "",
+        openai_key: str = "sandbox-openai-key",
+        stripe_key: str = "sk_test_sandbox",
+        webhook_secret: str = "whsec_sandbox",
+        with_openai: bool = True,
+        port: int | None = None,
+        openai_port: int | None = None,
+        smtp_port: int | None = None,
+    ) -> None:
+        self.openai_key, self.stripe_key, self.webhook_secret = openai_key, stripe_key, webhook_secret
+        self.port, self.smtp_port = port or free_port(), smtp_port or free_port()
+        self.openai_port = openai_port or free_port()
+        environ = os.environ | {
+            "PYTHONUNBUFFERED": "1",
+            "CLOFY_OPENAI_API_KEY": openai_key,
+            "CLOFY_STRIPE_API_KEY": stripe_key,
+            "CLOFY_STRIPE_WEBHOOK_SECRETS": webhook_secret,
+        }
+        model = [sys.executable, "-m", "sandbox.openai_api", "--port", str(self.openai_port)]
+        others = [sys.executable, "-m", "sandbox.control", "--directory", str(directory.resolve())]
+        others += ["--port", str(self.port), "--smtp-port", str(self.smtp_port), "--webhook-url", webhook_url]
+        others += ["--openai-url", self.openai_url if with_openai else ""]
+        log = directory.resolve() / "log"
+        self.children = [Child("standins", others, log=log / "standins.log", environ=environ, directory=ROOT)]
+        if with_openai:
+            self.children.insert(0, Child("openai", model, log=log / "openai.log", environ=environ, directory=ROOT))
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def openai_url(self) -> str:
+        return f"http://127.0.0.1:{self.openai_port}"
+
+    @property
+    def stripe_url(self) -> str:
+        return self.url
+
+    @property
+    def smtp_url(self) -> str:
+        return f"smtp://127.0.0.1:{self.smtp_port}"
+
+    def start(self) -> None:
+        """Start them together; returns when all listen."""
+        for child in self.children:
+            child.start()
+        for child in self.children:
+            ports = [self.openai_port] if child.name == "openai" else [self.port, self.smtp_port]
+            child.wait_until(lambda ports=ports: all(listens(port) for port in ports))  # type: ignore[misc]
+
+    def stop(self) -> None:
+        for child in reversed(self.children):
+            child.stop()
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
