@@ -23,10 +23,11 @@ class ClofyError(Exception):
     """Something that we expected to go wrong did."""
 
     kind: ClassVar[Kind]
+    shown: ClassVar[tuple[str, ...]] = ()  # the facts that the person is told too
 
     def __init__(self, **facts: object) -> None:
         super().__init__(inspect.cleandoc(self.__doc__ or "").split("\n\n", maxsplit=1)[0])
-        self.facts = facts  # for the log, never for the person
+        self.facts = facts  # for the log
 
     @property
     def code(self) -> str:

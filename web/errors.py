@@ -107,7 +107,7 @@ async def expected(error: ClofyError) -> ResponseReturnValue:
         logger.warning("refused", code=error.code, method=method, path=path, request_id=request_id(), **_facts(error))
     if error.kind is Kind.UNAUTHENTICATED and method in security.SAFE_METHODS and not path.startswith(MACHINE_PATHS):
         return redirect(f"/sign-in?next={quote(path, safe='/')}", 303)
-    more: dict[str, Any] = {name: error.facts[name] for name in getattr(error, "shown", ()) if name in error.facts}
+    more: dict[str, Any] = {name: error.facts[name] for name in error.shown if name in error.facts}
     if isinstance(error, InvalidInput):
         more["errors"] = [{"field": error.field, "rule": error.rule}]
     response = await answer(STATUS[error.kind], code=error.code, text=str(error), **more)

@@ -163,6 +163,8 @@ def install(app: Quart) -> None:
             headers["Content-Security-Policy"] = here.page_policy.replace("{nonce}", nonce())
         elif "Content-Security-Policy" not in headers:
             headers["Content-Security-Policy"] = here.data_policy
+        if response.status_code == 204:
+            headers.pop("Content-Type", None)
         if "Cache-Control" not in headers:
             # Whatever has a person's words, a CSRF token or a nonce must not be kept by anybody between us.
             headers["Cache-Control"] = "no-store"

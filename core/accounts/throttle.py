@@ -3,7 +3,6 @@
 import hmac
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import ClassVar
 
 from sqlalchemy import delete, func, literal, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -33,7 +32,7 @@ class TooManyTries(ClofyError):
     """That was tried too often; wait a little."""
 
     kind = Kind.TOO_MANY
-    shown: ClassVar[tuple[str, ...]] = ("retry_after",)
+    shown = ("retry_after",)
 
     def __init__(self, *, retry_after: float) -> None:
         super().__init__(retry_after=round(retry_after, 1))

@@ -23,6 +23,7 @@ class NotEnoughCredits(ClofyError):
     """You do not have enough credits for this."""
 
     kind = Kind.UNPAID
+    shown = ("needed_mc", "available_mc")
 
 
 @dataclass(frozen=True)
