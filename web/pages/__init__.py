@@ -1,0 +1,123 @@
+"""The pages for people: each route asks `context` for what it shows and renders one template.
+
+Who is not signed in is sent to /sign-in by web/errors.py, and back from there.
+"""
+
+from collections.abc import Mapping
+from uuid import UUID
+
+from quart import Blueprint, Response, g, redirect, render_template, request
+from quart.typing import ResponseReturnValue
+
+from core.errors import NotFound
+from web.pages import context
+from web.pages.assets import assets, static_url
+from web.pages.filters import FILTERS
+from web.pages.paths import local_path
+from web.session import anyone, open_to_all, signed_in
+
+YEAR = 365 * 24 * 3600  # seconds: the longest that caches honour (RFC 9111 has no more to say)
+
+blueprint = Blueprint("pages", __name__, template_folder="templates")
+blueprint.add_app_template_global(static_url)
+for name, write in FILTERS.items():
+    blueprint.add_app_template_filter(write, name)
+
+
+async def page(template: str, facts: Mapping[str, object] | None = None) -> str:
+    return await render_template(template, **{**await context.common(), **(facts or {})})
+
+
+@blueprint.get("/assets/<version>/<name>", endpoint="static")
+@open_to_all
+async def send_asset(version: str, name: str) -> ResponseReturnValue:
+    """One of our files. Only under its own version may it be kept: during a roll two versions are asked for."""
+    found = assets().files.get(name)
+    if found is None:
+        raise NotFound
+    content, kind = found
+    kept = f"public, max-age={YEAR}, immutable" if version == assets().version else "no-cache"
+    return Response(content, content_type=kind, headers={"Cache-Control": kept})
+
+
+@blueprint.get("/")
+@anyone
+async def home() -> ResponseReturnValue:
+    return await page("home.html", await context.home())
+
+
+@blueprint.get("/services/<slug>")
+@anyone
+async def service(slug: str) -> ResponseReturnValue:
+    return await page("service.html", await context.service(slug))
+
+
+@blueprint.get("/register")
+@anyone
+async def register() -> ResponseReturnValue:
+    next_path = local_path(request.args.get("next"), otherwise="")
+    return await page("register.html", {"next": next_path})
+
+
+@blueprint.get("/verify")
+@anyone
+async def verify() -> ResponseReturnValue:
+    """`?code=` only fills the field in: what reads links in mails for safety's sake must not use the code up."""
+    next_path = local_path(request.args.get("next"), otherwise="")
+    facts = {"email": request.args.get("email", ""), "code": request.args.get("code", ""), "next": next_path}
+    return await page("verify.html", facts)
+
+
+@blueprint.get("/sign-in")
+@anyone
+async def sign_in() -> ResponseReturnValue:
+    next_path = local_path(request.args.get("next"), otherwise="/consultations")
+    if g.get("account") is not None:
+        return redirect(next_path)
+    return await page("sign_in.html", {"next": next_path, "verified": "verified" in request.args})
+
+
+@blueprint.get("/credits")
+@signed_in
+async def buy() -> ResponseReturnValue:
+    next_path = local_path(request.args.get("next"), otherwise="")
+    return await page("credits.html", {**await context.buying(), "next": next_path})
+
+
+@blueprint.get("/credits/return")
+@signed_in
+async def bought() -> ResponseReturnValue:
+    try:
+        purchase_id = UUID(request.args.get("purchase", ""))
+    except ValueError:
+        raise NotFound from None
+    return await page("credits_return.html", await context.purchase(purchase_id, account_id=g.account.id))
+
+
+@blueprint.get("/consultations")
+@signed_in
+async def consultations() -> ResponseReturnValue:
+    facts = await context.consultations(account_id=g.account.id, after=request.args.get("after"))
+    return await page("consultations.html", facts)
+
+
+@blueprint.get("/consultations/<uuid:consultation_id>")
+@signed_in
+async def consultation(consultation_id: UUID) -> ResponseReturnValue:
+    facts = await context.consultation(consultation_id, account_id=g.account.id)
+    return await page("consultation.html", facts)
+
+
+@blueprint.get("/statement")
+@signed_in
+async def statement() -> ResponseReturnValue:
+    return await page(
+        "statement.html", await context.statement(account_id=g.account.id, after=request.args.get("after"))
+    )
+
+
+@blueprint.get("/account")
+@signed_in
+async def account() -> ResponseReturnValue:
+    facts = await context.account(account_id=g.account.id, session_id=g.account.session_id)
+    return await page("account.html", facts)

@@ -1,0 +1,27 @@
+// On every page: times in the reader's zone, the small menu, and what a sign-out must not leave behind.
+
+import { roughDown, when } from "./format.js";
+
+export function localTimes(root = document) {
+  for (const time of root.querySelectorAll("time[data-local]")) {
+    time.textContent = when(time.dateTime, time.dataset.local);
+  }
+}
+
+export function showAvailable(mc) {
+  for (const place of document.querySelectorAll("[data-available]")) place.textContent = roughDown(mc);
+  const purse = document.querySelector("[data-purse]");
+  purse?.setAttribute("aria-label", `Credits: ${roughDown(mc)} available. Buy more`);
+}
+
+const status = document.querySelector("#status");
+
+// For screen readers; the same words twice in a row are read twice.
+export function say(words) {
+  status.textContent = status.textContent === words ? `${words}\u00a0` : words;
+}
+
+localTimes();
+document.querySelector("#menu")?.addEventListener("click", (event) => {
+  if (event.target.closest("a") && event.currentTarget.matches(":popover-open")) event.currentTarget.hidePopover();
+});

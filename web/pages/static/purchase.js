@@ -1,0 +1,64 @@
+// After paying: ask until the credits are there, say what is happening meanwhile.
+
+import { call } from "./api.js";
+import { credits } from "./format.js";
+import { showAvailable } from "./page.js";
+
+const root = document.querySelector("[data-purchase]");
+const part = (name) => root.querySelector(`[data-${name}]`);
+const ASK_FOR = 180_000; // ms; later the statement tells
+
+const ENDS = {
+  paid: ["Thank you", "received", "Your credits are there. We have mailed you a receipt."],
+  expired: ["Not paid", "expired", "The payment was not finished in time. Nothing was charged."],
+  failed: ["Not paid", "failed", "The payment did not succeed. Nothing was credited."],
+};
+
+async function end(state) {
+  const [title, payment, words] = ENDS[state];
+  part("title").textContent = title;
+  part("payment").textContent = payment;
+  part("progress").textContent = words;
+  sessionStorage.removeItem(`purchase-${root.dataset.bundle}`);
+  part(state === "paid" ? "next" : "again").hidden = false;
+  if (state !== "paid") return;
+  const back = sessionStorage.getItem("return");
+  sessionStorage.removeItem("return");
+  if (back?.startsWith("/") && !back.startsWith("//")) {
+    const first = part("next").querySelector("a");
+    first.href = back;
+    first.textContent = "Back to your consultation";
+  }
+  const have = await call("GET", "/api/credits").catch(() => null);
+  if (!have) return;
+  showAvailable(have.available_mc);
+  part("balance-row").hidden = false;
+  part("balance-row").querySelector("[data-available]").textContent = credits(have.available_mc);
+}
+
+function waiting(since) {
+  const seconds = (Date.now() - since) / 1000;
+  if (seconds < 8) return "Stripe is telling us about your payment.";
+  if (seconds < 40) return "This takes a little longer than usual. You need not stay: the credits come by themselves.";
+  return "Your bank may still be confirming. You can close this page: the credits come by themselves, with a receipt by mail.";
+}
+
+async function follow() {
+  let state = root.dataset.state;
+  const since = Date.now();
+  for (let pause = 1000; !(state in ENDS) && Date.now() - since < ASK_FOR; pause = Math.min(pause * 1.3, 8000)) {
+    const found = await call("GET", `/api/purchases/${root.dataset.purchase}`).catch((problem) => problem);
+    state = found.state ?? state;
+    if (state in ENDS) break;
+    if (found.status === 401) {
+      part("progress").textContent = "You are signed out here. Your payment is not lost: sign in and look at your statement.";
+      return;
+    }
+    part("progress").textContent = found.code === "offline" ? "We cannot be reached just now; trying again." : waiting(since);
+    await new Promise((resolve) => window.setTimeout(resolve, pause));
+  }
+  if (state in ENDS) await end(state);
+  else part("progress").textContent = "Still not confirmed. The credits come by themselves once it is; your statement will show them.";
+}
+
+follow();
