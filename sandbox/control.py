@@ -11,6 +11,7 @@ POST   /control/stripe/  sessions/ID/{pay,settle,expire}, refunds, refunds/ID/fi
 
 import argparse
 import asyncio
+import contextlib
 import os
 from pathlib import Path
 from typing import Any
@@ -94,11 +95,13 @@ async def healthz() -> str:
     return "ok"
 
 
-def create_app(stripe: stripe_api.StripeApi, inbox: mail.Inbox, openai_url: str) -> Quart:
+def create_app(stripe: stripe_api.StripeApi, inbox: mail.Inbox, openai_url: str, *, with_stripe: bool = True) -> Quart:
     """The app at sandbox_url."""
     app, control = Quart(__name__), Control(stripe, inbox, openai_url)
-    for part in (stripe_api.blueprint(stripe), stripe_pay.blueprint(stripe), mail.blueprint(inbox)):
-        app.register_blueprint(part)
+    app.register_blueprint(mail.blueprint(inbox))
+    if with_stripe:
+        app.register_blueprint(stripe_api.blueprint(stripe))
+        app.register_blueprint(stripe_pay.blueprint(stripe))
     app.add_url_rule("/", view_func=home)
     app.add_url_rule("/healthz", view_func=healthz)
     app.add_url_rule("/control", "show", control.show)
@@ -119,12 +122,13 @@ async def serve(arguments: argparse.Namespace) -> None:
         knobs=webhooks.Knobs(webhook_url=arguments.webhook_url),
     )
     stripe.url = f"http://127.0.0.1:{arguments.port}"
-    smtp = await mail.listen(inbox, arguments.smtp_port)
-    app = create_app(stripe, inbox, arguments.openai_url)
+    app = create_app(stripe, inbox, arguments.openai_url, with_stripe=not arguments.no_stripe)
     settings = uvicorn.Config(
         app, host="127.0.0.1", port=arguments.port, log_level="warning", lifespan="on", timeout_graceful_shutdown=1
     )
-    async with smtp:
+    async with contextlib.AsyncExitStack() as stack:
+        if not arguments.no_mail:
+            await stack.enter_async_context(await mail.listen(inbox, arguments.smtp_port))
         await uvicorn.Server(settings).serve()
 
 
@@ -135,6 +139,8 @@ def main() -> None:
     parser.add_argument("--smtp-port", type=int, required=True)
     parser.add_argument("--webhook-url", default="")
     parser.add_argument("--openai-url", default="")
+    parser.add_argument("--no-stripe", action="store_true")
+    parser.add_argument("--no-mail", action="store_true")
     asyncio.run(serve(parser.parse_args()))
 
 

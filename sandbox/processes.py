@@ -75,10 +75,13 @@ class Child:
         directory: Path | None = None,
         user: str | None = None,
         stop_signal: signal.Signals = signal.SIGTERM,
+        orphan_signal: signal.Signals | None = None,
     ) -> None:
         self.name, self.command, self.log = name, list(command), log
         self.environ, self.directory, self.user, self.stop_signal = environ, directory, user, stop_signal
+        self.orphan_signal = orphan_signal or stop_signal  # what it gets if we are killed
         self.process: subprocess.Popen[bytes] | None = None
+        self.asked = False
 
     @property
     def pid(self) -> int:
@@ -91,6 +94,7 @@ class Child:
 
     def start(self) -> None:
         """Start it; its output is added to the log."""
+        self.asked = False
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
@@ -104,7 +108,7 @@ class Child:
                 group=self.user,
                 extra_groups=[] if self.user else None,
                 start_new_session=True,  # Ctrl-C in the terminal is for the supervisor alone
-                preexec_fn=tied_to_parent(self.stop_signal),  # noqa: PLW1509  # calls only into the kernel
+                preexec_fn=tied_to_parent(self.orphan_signal),  # noqa: PLW1509  # calls only into the kernel
             )
 
     def wait_until(self, ready: Callable[[], bool], *, seconds: float = 30) -> None:
@@ -124,13 +128,18 @@ class Child:
             with suppress(ProcessLookupError):
                 os.killpg(self.pid, number)
 
+    def ask_to_stop(self) -> None:
+        """Send its stop signal, to it alone, and do not wait. It may be asked more than once."""
+        if self.process is not None and self.running and not self.asked:
+            self.asked = True  # a second SIGTERM would make a Celery worker drop what it is finishing
+            self.process.send_signal(signal.SIGCONT)  # a test may have frozen it
+            self.process.send_signal(self.stop_signal)
+
     def stop(self, *, seconds: float = 5) -> None:
         """End it, by force after `seconds`; returns when it is gone. A second call does nothing."""
         if self.process is None:
             return
-        if self.running:
-            self.process.send_signal(signal.SIGCONT)  # a test may have frozen it
-            self.process.send_signal(self.stop_signal)
+        self.ask_to_stop()
         try:
             self.process.wait(timeout=seconds)
         except subprocess.TimeoutExpired:

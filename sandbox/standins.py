@@ -14,7 +14,7 @@ class StandIns:
     """Azure OpenAI in a process of its own, since it is measured; Stripe, the inbox and the knobs in another.
 
     `webhook_url` may be set later: PATCH {url}/control {"stripe": {"webhook_url": ...}}.
-    Without `with_openai` the model is somebody else's.
+    A part that is not wanted, since somebody else plays it, is left out.
     """
 
     def __init__(
@@ -26,6 +26,8 @@ class StandIns:
         stripe_key: str = "sk_test_sandbox",
         webhook_secret: str = "whsec_sandbox",
         with_openai: bool = True,
+        with_stripe: bool = True,
+        with_mail: bool = True,
         port: int | None = None,
         openai_port: int | None = None,
         smtp_port: int | None = None,
@@ -43,6 +45,8 @@ class StandIns:
         others = [sys.executable, "-m", "sandbox.control", "--directory", str(directory.resolve())]
         others += ["--port", str(self.port), "--smtp-port", str(self.smtp_port), "--webhook-url", webhook_url]
         others += ["--openai-url", self.openai_url if with_openai else ""]
+        others += [part for part, wanted in (("--no-stripe", with_stripe), ("--no-mail", with_mail)) if not wanted]
+        self.waited_for = {"openai": [self.openai_port], "standins": [self.port, self.smtp_port][: 1 + with_mail]}
         log = directory.resolve() / "log"
         self.children = [Child("standins", others, log=log / "standins.log", environ=environ, directory=ROOT)]
         if with_openai:
@@ -69,7 +73,7 @@ class StandIns:
         for child in self.children:
             child.start()
         for child in self.children:
-            ports = [self.openai_port] if child.name == "openai" else [self.port, self.smtp_port]
+            ports = self.waited_for[child.name]
             child.wait_until(lambda ports=ports: all(listens(port) for port in ports))  # type: ignore[misc]
 
     def stop(self) -> None:

@@ -1,0 +1,50 @@
+# The words of this house; README.md says what each does. PYTHON=python3.12 chooses another interpreter for the set-up.
+PYTHON ?= python3
+UV = uv==0.13.9
+BIN = .venv/bin
+READY = .venv/.ready
+
+.PHONY: setup up tour test check format migration bench clean
+.DEFAULT_GOAL := up
+
+setup: $(READY)
+
+# Again whenever the lock changes. The mark is made last, so that a set-up that was cut off is simply done again.
+$(READY): uv.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Clofy Cloud needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". make PYTHON=... takes another.")'
+	@echo "Setting up .venv with $$($(PYTHON) --version): once, and again when uv.lock changes."
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "Installing $(UV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check '$(UV)'
+	@echo "Installing what uv.lock names ..."
+	@VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv sync --frozen --active --quiet
+	@touch $@
+
+up: $(READY)
+	@$(BIN)/python -m sandbox up
+
+tour: $(READY)
+	@$(BIN)/python -m sandbox tour
+
+check: $(READY)
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m sandbox with-postgres -- sh -c '$(BIN)/alembic upgrade head && $(BIN)/alembic check'
+
+test: check
+	$(BIN)/pytest
+
+format: $(READY)
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+migration: $(READY)
+	$(BIN)/python -m sandbox with-postgres -- sh -c '$(BIN)/alembic upgrade head && $(BIN)/alembic revision --autogenerate -m "$(m)"'
+
+bench: $(READY)
+	$(BIN)/python -m bench
+
+clean:
+	rm -rf .sandbox .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

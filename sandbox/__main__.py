@@ -1,0 +1,50 @@
+"""python -m sandbox up | tour | with-postgres -- COMMAND | stand-ins"""
+
+import subprocess
+import sys
+
+from sandbox.machine import Machine, make_secrets
+from sandbox.postgres import Postgres, scratch_directory
+from sandbox.processes import SandboxError
+
+
+def up() -> int:
+    from sandbox.supervisor import Supervisor  # noqa: PLC0415  # only this word needs it
+
+    Supervisor(Machine()).run()
+    return 0
+
+
+def with_postgres(command: list[str]) -> int:
+    """Run a command with an empty database, and settings that are complete but lead nowhere else."""
+    with scratch_directory() as directory, Postgres(directory / "postgres") as postgres:
+        machine = Machine({})
+        machine.secrets, machine.ports = make_secrets(), {"web": 8000}
+        nowhere = "127.0.0.1:9"  # the discard port
+        settings = machine.settings(
+            database_url=postgres.url,
+            redis_url=f"redis://{nowhere}/0",
+            openai_url=f"http://{nowhere}",
+            stripe_url=f"http://{nowhere}",
+            smtp_url=f"smtp://{nowhere}",
+        )
+        return subprocess.run(command, env=settings, check=False).returncode
+
+
+def main(arguments: list[str]) -> int:
+    try:
+        match arguments:
+            case ["up"]:
+                return up()
+            case ["with-postgres", "--", *command] if command:
+                return with_postgres(command)
+            case _:
+                print(__doc__, file=sys.stderr)
+                return 2
+    except SandboxError as error:
+        print(f"\n{error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

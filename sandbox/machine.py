@@ -1,0 +1,132 @@
+"""What a sandbox remembers between two starts, and what it says to the processes of the product."""
+
+import fcntl
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import orjson
+
+from sandbox.processes import SandboxError, free_port, is_free
+
+WEB_PORT = 8000
+DEMO, ADMIN = "demo@clofy.example", "admin@clofy.example"
+
+
+class Machine:
+    """One sandbox: its folder, secrets and ports. Several run side by side, each in a folder of its own."""
+
+    def __init__(self, outside: Mapping[str, str] = os.environ) -> None:
+        self.outside = {name: value for name, value in outside.items() if name.startswith("CLOFY_") and value}
+        self.directory = Path(self.outside.get("CLOFY_SANDBOX_DIR", ".sandbox")).resolve()
+        self.lock: IO[str] | None = None
+
+    def open(self) -> None:
+        """Take the folder for us alone, and read or make what is remembered."""
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            self.lock = (self.directory / "lock").open("w")
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SandboxError(
+                f"Another sandbox runs in {self.directory}. CLOFY_SANDBOX_DIR=... gives this one a folder of its own."
+            ) from None
+        except OSError as error:
+            raise SandboxError(f"The sandbox cannot write to {self.directory}: {error.strerror}.") from None
+        self.secrets = self._remembered("secrets.json", make_secrets)
+        self.ports = self._ports()
+        logs = self.directory / "log"
+        logs.mkdir(exist_ok=True)
+        for log in logs.glob("*.log"):
+            log.replace(log.with_suffix(".log.1"))
+
+    def path(self, name: str) -> Path:
+        return self.directory / name
+
+    def log(self, name: str) -> Path:
+        return self.directory / "log" / f"{name}.log"
+
+    @property
+    def app_url(self) -> str:
+        return f"http://127.0.0.1:{self.ports['web']}"
+
+    def given(self, *names: str) -> bool:
+        """Whether any of these settings came from outside, so that our stand-in of it is not needed."""
+        return any(name in self.outside for name in names)
+
+    def settings(
+        self, *, database_url: str, redis_url: str, openai_url: str, stripe_url: str, smtp_url: str
+    ) -> dict[str, str]:
+        """The environment of the product's processes: our own parts, except where one was given from outside."""
+        ours = {
+            "CLOFY_ENVIRONMENT": "sandbox",
+            "CLOFY_PUBLIC_URL": self.app_url,
+            "CLOFY_SECRET_KEY": self.secrets["secret_key"],
+            "CLOFY_DATABASE_URL": database_url,
+            "CLOFY_REDIS_URL": redis_url,
+            "CLOFY_OPENAI_ENDPOINT": openai_url,
+            "CLOFY_OPENAI_API_KEY": self.secrets["openai_api_key"],
+            "CLOFY_OPENAI_DEPLOYMENT": "clofy-chat",
+            "CLOFY_STRIPE_API_KEY": self.secrets["stripe_api_key"],
+            "CLOFY_STRIPE_API_BASE": stripe_url,
+            "CLOFY_STRIPE_WEBHOOK_SECRETS": self.secrets["stripe_webhook_secret"],
+            "CLOFY_SMTP_URL": smtp_url,
+            "CLOFY_DRAIN_SECONDS": "4",  # Ctrl-C is to end everything in under 10 s; what runs longer goes back
+            "CLOFY_SEED_DEMO_PASSWORD": self.secrets["demo_password"],
+            "CLOFY_SEED_ADMIN_PASSWORD": self.secrets["admin_password"],
+            "PYTHONUNBUFFERED": "1",
+        }
+        return {**os.environ, **ours, **self.outside}
+
+    def write_state(self, state: dict[str, Any]) -> None:
+        """What scripts read: whole or not at all, and only for us, as it has passwords in it."""
+        self._write("state.json", state)
+
+    def forget_state(self) -> None:
+        self.path("state.json").unlink(missing_ok=True)
+
+    def _ports(self) -> dict[str, int]:
+        """The same as last time where nobody else has taken them."""
+        ports: dict[str, int] = self._remembered("ports.json", dict)
+        ports["web"] = self._web_port()
+        for name in ("postgres", "valkey", "sandbox", "openai", "smtp", "flower"):
+            if name not in ports or not is_free(ports[name]):
+                ports[name] = free_port()
+        self._write("ports.json", ports)
+        return ports
+
+    def _web_port(self) -> int:
+        if "CLOFY_PORT" in self.outside:
+            port = int(self.outside["CLOFY_PORT"])
+            if not is_free(port):
+                raise SandboxError(f"Port {port} is in use. CLOFY_PORT=... chooses another.")
+            return port
+        port = next(port for port in range(WEB_PORT, 65536) if is_free(port))
+        if port != WEB_PORT:
+            print(f"Port {WEB_PORT} is in use; taking {port}.", flush=True)
+        return port
+
+    def _remembered(self, name: str, make: Any) -> Any:
+        if not self.path(name).exists():
+            self._write(name, make())
+        return orjson.loads(self.path(name).read_bytes())
+
+    def _write(self, name: str, value: Any) -> None:
+        unfinished = self.path(f"{name}.new")
+        unfinished.touch(mode=0o600)
+        unfinished.write_bytes(orjson.dumps(value, option=orjson.OPT_INDENT_2))
+        unfinished.replace(self.path(name))
+
+
+def make_secrets() -> dict[str, str]:
+    return {
+        "secret_key": secrets.token_urlsafe(48),
+        "openai_api_key": secrets.token_hex(16),
+        "stripe_api_key": f"sk_test_{secrets.token_hex(24)}",
+        "stripe_webhook_secret": f"whsec_{secrets.token_hex(24)}",
+        "demo_password": secrets.token_urlsafe(12),
+        "admin_password": secrets.token_urlsafe(18),
+        "flower_password": secrets.token_urlsafe(12),
+    }

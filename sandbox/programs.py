@@ -1,0 +1,54 @@
+"""Which processes of the product run in the sandbox, as data. A new worker group is one entry."""
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Program:
+    """A process. `port`: where it listens once it is ready, if it does."""
+
+    name: str
+    arguments: list[str]
+    environ: dict[str, str] = field(default_factory=dict)
+    port: int | None = None
+
+    @property
+    def command(self) -> list[str]:
+        return [sys.executable, "-m", *self.arguments]
+
+
+def first_steps() -> list[Program]:
+    """What is run to its end before anything serves."""
+    return [
+        Program("migrate", ["alembic", "upgrade", "head"]),
+        Program("seed", ["cli", "seed"]),
+    ]
+
+
+def product(*, web_port: int, flower_port: int, flower_password: str, directory: Path) -> list[Program]:
+    """Web, one Celery worker a group of queues, beat, Flower; the same commands as docker-compose.yml."""
+    celery = ["celery", "-A", "workers.app"]
+    return [
+        Program("web", web(web_port), port=web_port),
+        Program("worker-ai", [*celery, "worker", "-P", "threads", "-c", "500", "-Q", "ai", "-n", "ai@%h"]),
+        Program(
+            "worker-default",
+            [*celery, "worker", "-P", "threads", "-c", "32", "-Q", "mail,billing,upkeep", "-n", "default@%h"],
+        ),
+        Program("beat", [*celery, "beat", "--schedule", str(directory / "beat-schedule"), "--pidfile="]),
+        Program(
+            "flower",
+            [*celery, "flower", "--address=127.0.0.1", f"--port={flower_port}", "--persistent=False"],
+            environ={"FLOWER_BASIC_AUTH": f"admin:{flower_password}"},  # not an argument, which all users could read
+            port=flower_port,
+        ),
+    ]
+
+
+def web(port: int) -> list[str]:
+    server = ["uvicorn", "--factory", "web.app:create_app", "--host", "127.0.0.1", "--port", str(port)]
+    parts = ["--loop", "uvloop", "--http", "httptools", "--ws", "websockets-sansio"]
+    limits = ["--ws-max-size", "65536", "--ws-per-message-deflate", "false", "--timeout-graceful-shutdown", "5"]
+    return [*server, *parts, *limits, "--no-server-header", "--no-access-log"]
