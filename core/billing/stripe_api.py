@@ -20,7 +20,9 @@ from core.telemetry import log
 API_VERSION = "2026-10-28.endive"  # what this file was written for; the webhook endpoint is pinned to it too
 TOLERANCE = 300  # seconds a signature may be old, or early (docs.stripe.com/webhooks, "replay attacks")
 TIMEOUT = httpx.Timeout(10, connect=3)
-# When a twin of the request still runs at Stripe, it answers 409 at once: we ask again, for as long as TIMEOUT lasts.
+# When a twin of the request still runs at Stripe, it answers 409 at once (docs.stripe.com/api/errors): we ask again,
+# for as long as TIMEOUT lasts. The SDK does not give this error its code.
+TWIN_UNDER_WAY = 409
 TWIN_WAITS = (0.1, 0.2, 0.4, 0.8, 1.5, 3.0, 4.0)
 EXPAND = ["line_items", "payment_intent"]
 
@@ -158,7 +160,7 @@ async def create_session(purchase: Purchase, *, name: str, success_url: str, can
         except stripe.StripeError as error:
             if wait is not None and _replayed_fault(error):
                 key += ":again"
-            elif wait is not None and error.code == "idempotency_key_in_use":
+            elif wait is not None and error.http_status == TWIN_UNDER_WAY:
                 await asyncio.sleep(wait)  # the twin's end is Stripe's to know: there is nothing here to await
             else:
                 raise _translated(error, "create_session") from error
@@ -256,7 +258,7 @@ def _translated(error: stripe.StripeError, call: str) -> ClofyError:
     (logger.error if ours else logger.warning)("stripe_call_failed", request_id=error.request_id, **facts)
     if error.code == "resource_missing":
         return UnknownCheckout(**facts)
-    busy = error.http_status == 429 or error.code == "idempotency_key_in_use"
+    busy = error.http_status in {429, TWIN_UNDER_WAY}
     if ours or busy or isinstance(error, stripe.APIConnectionError) or (error.http_status or 0) >= 500:
         unavailable = StripeUnavailable(**facts)
         unavailable.retry_after = _seconds(httpx.Headers(error.headers or {}).get("retry-after"))

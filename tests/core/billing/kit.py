@@ -1,0 +1,146 @@
+"""Buyers and payers for the tests of billing: real rows, committed, and payments at the stand-in of Stripe."""
+
+import hmac
+import json
+import time
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+from sqlalchemy import func, select
+
+from core.accounts.profile import provide_account
+from core.accounts.web_sessions import csrf_token, start_session, token_hash
+from core.billing import bundles, purchases, stripe_api
+from core.billing.models import Purchase, StripeEvent
+from core.billing.stripe_api import Checkout
+from core.credits import ledger
+from core.credits.models import CreditEntry
+from core.database import transaction
+from core.jobs import Job
+from core.mail.models import Delivery
+from core.settings import settings
+
+RETURN_URLS = {"success_url": "http://localhost/credits/return", "cancel_url": "http://localhost/credits"}
+
+
+async def make_buyer() -> UUID:
+    """A verified account that nobody else's test knows."""
+    async with transaction() as session:
+        return await provide_account(
+            session, email=f"{uuid4().hex}@clofy.example", password_hash="none", name="Ada Byron"
+        )
+
+
+async def make_purchase(*, bundle: str = "starter", buyer: UUID | None = None) -> tuple[Purchase, Checkout]:
+    """A purchase with its page at Stripe, not paid yet."""
+    buyer = buyer or await make_buyer()
+    async with transaction() as session:
+        purchase = await purchases.start(session, account_id=buyer, bundle=bundle, attempt_key=str(uuid4()))
+    checkout = await stripe_api.create_session(purchase, name=bundles.name_of(bundle), **RETURN_URLS)
+    async with transaction() as session:
+        await purchases.attach(session, purchase.id, checkout)
+    return purchase, checkout
+
+
+async def make_paid(*, bundle: str = "starter") -> tuple[Purchase, Checkout]:
+    """A purchase that was paid at Stripe, which we have not heard of."""
+    purchase, checkout = await make_purchase(bundle=bundle)
+    await pay(checkout.id)
+    return purchase, await stripe_api.fetch_session(checkout.id)
+
+
+async def sign_in(account_id: UUID) -> dict[str, str]:
+    """The headers of a browser that is signed in."""
+    async with transaction() as session:
+        token = await start_session(session, account_id=account_id, user_agent="tests", ip="127.0.0.1")
+    secure = settings().public_url.startswith("https:")
+    name = "__Host-clofy" if secure else "clofy"
+    return {"Cookie": f"{name}={token}", "X-CSRF-Token": csrf_token(token_hash(token)), "Host": host()}
+
+
+def host() -> str:
+    return settings().public_url.split("//")[1]
+
+
+async def at_stripe(method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+    """What payers, banks and operators do at the stand-in."""
+    key = settings().stripe_api_key.get_secret_value()
+    async with httpx.AsyncClient(
+        base_url=settings().stripe_api_base, headers={"Authorization": f"Bearer {key}"}
+    ) as web:
+        answer = await web.request(method, path, json=body)
+    assert answer.is_success, answer.text
+    return answer.json()
+
+
+async def pay(session_id: str, method: str = "card") -> None:
+    await at_stripe("POST", f"/control/stripe/sessions/{session_id}/pay", {"method": method})
+
+
+async def turn(**knobs: Any) -> None:
+    """Turn the knobs of the stand-in of Stripe; none: as at the start."""
+    if knobs:
+        await at_stripe("PATCH", "/control", {"stripe": knobs})
+    else:
+        await at_stripe("POST", "/control/reset")
+
+
+async def stripe_requests() -> int:
+    told = await at_stripe("GET", "/control")
+    return int(told["stripe"]["stats"]["requests"])
+
+
+def make_event(checkout_id: str, kind: str = "checkout.session.completed") -> dict[str, Any]:
+    """An event about a session. Its object says nothing but the id, for nothing else in it may be believed."""
+    return {
+        "id": f"evt_{uuid4().hex}",
+        "object": "event",
+        "api_version": stripe_api.API_VERSION,
+        "created": int(time.time()),
+        "data": {"object": {"id": checkout_id, "object": "checkout.session"}},
+        "livemode": False,
+        "type": kind,
+    }
+
+
+def signed(event: dict[str, Any]) -> tuple[bytes, dict[str, str]]:
+    """A body as Stripe sends it, and its headers."""
+    body, at = json.dumps(event, indent=2).encode(), int(time.time())
+    code = hmac.digest(settings().webhook_secrets[0].encode(), b"%d." % at + body, "sha256").hex()
+    return body, {"Stripe-Signature": f"t={at},v1={code}", "Content-Type": "application/json", "Host": host()}
+
+
+@dataclass(frozen=True)
+class Effects:
+    """What there is of a purchase."""
+
+    state: str
+    balance_mc: int
+    entries: int
+    receipts: int
+
+
+async def effects(purchase: Purchase) -> Effects:
+    async with transaction() as session:
+        state = await session.scalar(select(Purchase.state).where(Purchase.id == purchase.id))
+        entries = select(func.count()).where(CreditEntry.source == f"purchase:{purchase.id}")
+        receipts = select(func.count()).where(Delivery.key == f"receipt:{purchase.id}")
+        assert state is not None
+        return Effects(
+            state=state,
+            balance_mc=(await ledger.balance(session, account_id=purchase.account_id)).balance_mc,
+            entries=(await session.scalars(entries)).one(),
+            receipts=(await session.scalars(receipts)).one(),
+        )
+
+
+async def jobs_with_key(key: str) -> list[Job]:
+    async with transaction() as session:
+        return list(await session.scalars(select(Job).where(Job.key == key)))
+
+
+async def events_kept(event_id: str) -> list[StripeEvent]:
+    async with transaction() as session:
+        return list(await session.scalars(select(StripeEvent).where(StripeEvent.id == event_id)))
