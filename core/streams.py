@@ -17,6 +17,8 @@ from uuid import UUID
 
 import orjson
 from redis import asyncio as redis_asyncio
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
@@ -87,6 +89,7 @@ def connect() -> "redis_asyncio.Redis":
         settings().streams_url,
         socket_timeout=5,
         socket_connect_timeout=2,
+        retry=Retry(NoBackoff(), 0),  # who calls knows better whether to try again
         socket_keepalive=True,
         health_check_interval=25,
         max_connections=64,

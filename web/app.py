@@ -11,9 +11,29 @@ from werkzeug.routing import Rule
 
 from core import database
 from core.telemetry import start_logging
-from web import accounts, billing, errors, inputs, probes, security, session
+from web import (
+    accounts,
+    billing,
+    consultations,
+    credits,  # noqa: A004  # the noun of the house
+    errors,
+    inputs,
+    jobs,
+    live,
+    probes,
+    security,
+    session,
+)
 
-BLUEPRINTS: tuple[Blueprint, ...] = (probes.blueprint, accounts.blueprint, billing.blueprint)
+BLUEPRINTS: tuple[Blueprint, ...] = (
+    probes.blueprint,
+    accounts.blueprint,
+    billing.blueprint,
+    credits.blueprint,
+    consultations.blueprint,
+    jobs.blueprint,
+    live.blueprint,
+)
 
 API_VERSION = "0.1.0"
 BODY_TIME = 20  # seconds in which a body must have arrived
@@ -70,7 +90,10 @@ def create_app() -> Quart:
     security.install(app)
     session.install(app)
     app.before_serving(_start)
+    app.before_serving(live.open_hub)
+    app.after_serving(live.close_hub)
     app.after_serving(database.close_engine)
+    app.asgi_app = live.LiveSockets(app.asgi_app, app.extensions["site"])  # type: ignore[method-assign]
     return app
 
 

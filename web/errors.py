@@ -33,6 +33,13 @@ STATUS: dict[Kind, int] = {
 WORTH_A_LINE = {Kind.FORBIDDEN, Kind.TOO_MANY, Kind.UNAVAILABLE}  # security.md 166: denials and limiter hits
 MACHINE_PATHS = ("/api/", "/webhooks/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/live")
 
+TEXTS = {  # instead of the framework's, which speak of servers and spelling
+    404: "There is no such page.",
+    405: "This address does not take that method.",
+    408: "The request took too long to arrive.",
+    413: "That is too large.",
+}
+
 logger = log(__name__)
 
 
@@ -138,7 +145,7 @@ async def http_problem(error: HTTPException) -> ResponseReturnValue:
     response = await answer(
         status,
         code=HTTPStatus(status).phrase.lower().replace(" ", "-"),
-        text=error.description or HTTPStatus(status).description or "This did not work.",
+        text=TEXTS.get(status) or error.description or HTTPStatus(status).phrase,
     )
     allowed = getattr(error, "valid_methods", None)
     if allowed:

@@ -21,6 +21,7 @@ from core.streams import Event, EventId
 from core.telemetry import log
 
 ASK_ROWS_SECONDS = 5.0  # how late a watcher learns of an end when Redis told nothing
+PATIENCE = 10.0  # seconds to wait for a message before the connection's health is looked at
 SILENCE = 3.0  # seconds without an event, after which a job's row is asked
 
 Deliver = Callable[["Watch", Event], None]
@@ -34,7 +35,8 @@ class Watch:
     last: EventId
     deliver: Deliver
     ended: bool = False
-    live: bool = False  # until then what comes waits for the read of the stream
+    live: bool = False  # until then what comes is left to the read of the stream
+    stale: bool = False  # something came during that read
 
     def offer(self, event: Event) -> bool:
         """Deliver an event unless it was; returns False when something before it is missing."""
@@ -54,7 +56,6 @@ class Hub:
         self._watches: dict[UUID, set[Watch]] = {}
         self._heard: dict[UUID, float] = {}
         self._tasks: list[asyncio.Task[None]] = []
-        self._wanted = asyncio.Event()
         self._catching_up: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
@@ -75,7 +76,6 @@ class Hub:
         self._watches.setdefault(job.id, set()).add(watch)
         self._heard[job.id] = asyncio.get_running_loop().time()
         if first:
-            self._wanted.set()
             with suppress(RedisError, OSError):  # the listener subscribes again when Redis is back
                 await self._pubsub.subscribe(streams.key(job.id))
         if after < streams.QUEUED:
@@ -96,21 +96,27 @@ class Hub:
                 await self._pubsub.unsubscribe(streams.key(watch.job_id))
 
     async def _catch_up(self, watch: Watch) -> None:
-        """Read what the stream has after the watch's last event, until nothing is missing; what is gone the row tells."""
+        """Read what the stream has after the watch's last event, until nothing came meanwhile; then it is live."""
         watch.live = False
         try:
-            for event in await streams.read(self.redis, watch.job_id, watch.last):
-                if not watch.offer(event):
-                    break  # Redis forgot what was between; the worker says all of it again
-        except (RedisError, OSError) as error:
-            log(__name__).warning("stream_unread", error=type(error).__name__)
+            while True:
+                watch.stale = False
+                for event in await streams.read(self.redis, watch.job_id, watch.last):
+                    if not watch.offer(event):
+                        break  # Redis forgot what was between; the worker says all of it again
+                if not watch.stale:
+                    break
+        except (RedisError, OSError) as failure:
+            log(__name__).warning("stream_unread", error=type(failure).__name__)
         finally:
             watch.live = True
 
     def _hear(self, job_id: UUID, event: Event) -> None:
         self._heard[job_id] = asyncio.get_running_loop().time()
         for watch in list(self._watches.get(job_id, ())):
-            if not watch.live or not watch.offer(event):
+            if not watch.live:
+                watch.stale = True
+            elif not watch.offer(event):
                 self._catch_up_soon(watch)
 
     def _catch_up_soon(self, watch: Watch) -> None:
@@ -121,31 +127,26 @@ class Hub:
     async def _listen(self) -> None:
         pause = 0.1
         while True:
-            await self._wanted.wait()
             try:
-                async for message in self._pubsub.listen():
-                    pause = 0.1
-                    self._hear(UUID(message["channel"].decode().removeprefix("run:")), streams.decode(message["data"]))
-                self._wanted.clear()  # listen() ends when nothing is subscribed
-                if self._watches:
-                    self._wanted.set()
-                    await asyncio.sleep(0)
-            except (RedisError, OSError) as error:
-                log(__name__).warning("hub_down", error=type(error).__name__)
+                message = await self._pubsub.get_message(timeout=PATIENCE)
+            except (RedisError, OSError) as failure:
+                log(__name__).warning("hub_down", error=type(failure).__name__)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 1.0)
                 await self._come_back()
+                continue
+            pause = 0.1
+            if message is not None:
+                self._hear(UUID(message["channel"].decode().removeprefix("run:")), streams.decode(message["data"]))
 
     async def _come_back(self) -> None:
         """Redis was away: subscribe to all again, then read what was missed."""
         with suppress(RedisError, OSError):
             await self._pubsub.aclose()  # type: ignore[no-untyped-call]
         self._pubsub = self.redis.pubsub(ignore_subscribe_messages=True)
-        if not self._watches:
-            self._wanted.clear()
-            return
         with suppress(RedisError, OSError):
-            await self._pubsub.subscribe(*[streams.key(job_id) for job_id in self._watches])
+            if self._watches:
+                await self._pubsub.subscribe(*[streams.key(job_id) for job_id in self._watches])
             for watches in list(self._watches.values()):
                 for watch in list(watches):
                     self._catch_up_soon(watch)
@@ -164,8 +165,8 @@ class Hub:
             try:
                 async with statement() as connection:
                     rows = (await connection.execute(columns)).all()
-            except (SQLAlchemyError, OSError) as error:
-                log(__name__).warning("rows_unread", error=type(error).__name__)
+            except (SQLAlchemyError, OSError) as failure:
+                log(__name__).warning("rows_unread", error=type(failure).__name__)
                 continue
             for job_id, attempts, state, result, error in rows:
                 end = streams.end_event(attempts, state, {"result": result, "reason": error})

@@ -97,8 +97,9 @@ class Process:
             try:
                 async with self.redis.pubsub(ignore_subscribe_messages=True) as channel:
                     await channel.subscribe(streams.STOP_CHANNEL)
-                    async for message in channel.listen():
-                        self._stop(message["data"].decode())
+                    while True:
+                        if (message := await channel.get_message(timeout=10)) is not None:
+                            self._stop(message["data"].decode())
             except (RedisError, OSError) as error:
                 log(__name__).warning("keeper_failed", step="stops", error=type(error).__name__)
                 await asyncio.sleep(1)

@@ -80,6 +80,7 @@ async def issue_code(
             password_hash=registration.password_hash,
             name=registration.name,
             company=registration.company,
+            created_at=func.clock_timestamp(),
         )
     )
     await session.flush()

@@ -53,6 +53,16 @@ def upgrade() -> None:
     )
     op.create_index("ix_jobs_to_ring", "jobs", ["ring_at"], unique=False, postgresql_where=sa.text("state = 'queued'"))
     op.create_table(
+        "kept_answers",
+        sa.Column("account_id", sa.Uuid(), nullable=False),
+        sa.Column("key", sa.String(), nullable=False),
+        sa.Column("request_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("answer", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.PrimaryKeyConstraint("account_id", "key", name=op.f("pk_kept_answers")),
+    )
+    op.create_index(op.f("ix_kept_answers_created_at"), "kept_answers", ["created_at"])
+    op.create_table(
         "accounts",
         sa.Column("id", sa.Uuid(), server_default=sa.text("uuidv7()"), nullable=False),
         sa.Column("email", sa.String(), nullable=False),
@@ -142,4 +152,5 @@ def downgrade() -> None:
     op.drop_table("throttles")
     op.drop_table("account_codes")
     op.drop_table("accounts")
+    op.drop_table("kept_answers")
     op.drop_table("jobs")

@@ -1,0 +1,95 @@
+"""What an operator types: `python -m cli ...`."""
+
+import argparse
+import asyncio
+import os
+import sys
+import time
+from pathlib import Path
+from uuid import UUID
+
+from sqlalchemy import select
+
+from cli import seeds
+from core import jobs
+from core.database import close_engine, statement, transaction
+from core.errors import ClofyError
+from core.jobs import Job
+
+ALIVE_SECONDS = 30  # a worker touches its file every heartbeat, 5 s
+
+
+async def show_dead() -> None:
+    """List the jobs that were given up, newest first."""
+    columns = select(Job.id, Job.task, Job.attempts, Job.error, Job.finished_at).where(Job.dead)
+    async with statement() as connection:
+        for row in await connection.execute(columns.order_by(Job.finished_at.desc()).limit(200)):
+            print(*row, sep="\t")
+
+
+async def requeue(job_id: UUID) -> None:
+    """Give a dead job another round of attempts; the workers' sweep rings it within a second."""
+    async with transaction() as session:
+        await jobs.requeue_dead(session, job_id)
+
+
+async def show_counts() -> None:
+    for queue, facts in sorted((await jobs.counts()).items()):
+        print(queue, *[f"{name}={value}" for name, value in facts.items()], sep="\t")
+
+
+def check_alive() -> int:
+    """0 when this container's worker has sent a heartbeat within 30 s; its loop and PostgreSQL answered then."""
+    alive = os.environ.get("CLOFY_ALIVE_FILE")
+    if not alive:
+        print("CLOFY_ALIVE_FILE is not set", file=sys.stderr)
+        return 2
+    try:
+        age = time.time() - Path(alive).stat().st_mtime
+    except FileNotFoundError:
+        print("no heartbeat yet", file=sys.stderr)
+        return 1
+    print(f"last heartbeat {age:.0f} s ago")
+    return 0 if age <= ALIVE_SECONDS else 1
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m cli", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("seed", help="services, and the accounts that CLOFY_SEED_* gives passwords for")
+    commands.add_parser("health", help="whether this container's worker is alive").add_argument("worker", nargs="?")
+    about_jobs = commands.add_parser("jobs", help="jobs that were given up").add_subparsers(dest="verb", required=True)
+    about_jobs.add_parser("dead", help="list them")
+    about_jobs.add_parser("counts", help="how many wait, run, are dead in each queue")
+    about_jobs.add_parser("requeue", help="try one again").add_argument("id", type=UUID)
+    return parser.parse_args()
+
+
+async def run(given: argparse.Namespace) -> None:
+    try:
+        if given.command == "seed":
+            await seeds.plant()
+        elif given.verb == "dead":
+            await show_dead()
+        elif given.verb == "counts":
+            await show_counts()
+        else:
+            await requeue(given.id)
+    finally:
+        await close_engine()
+
+
+def main() -> int:
+    given = arguments()
+    if given.command == "health":
+        return check_alive()
+    try:
+        asyncio.run(run(given))
+    except ClofyError as error:
+        print(f"{error} ({error.code})", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

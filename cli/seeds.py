@@ -1,0 +1,43 @@
+"""What a new house opens with: its services, and where passwords are given for them, an admin and a demo account."""
+
+import os
+from datetime import UTC, datetime
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
+
+from core.accounts.addresses import parse_address
+from core.accounts.models import Account, Role
+from core.accounts.passwords import hash_password
+from core.consultations import catalogue
+from core.consultations.offers import OFFERS
+from core.credits import ledger
+from core.database import transaction
+
+DEMO_CREDITS_MC = 500_000
+
+
+async def plant() -> None:
+    """Publish the services and make the accounts; again, it changes nothing but passwords."""
+    async with transaction() as session:
+        for offer in OFFERS:
+            await catalogue.publish(session, offer)
+    print(f"{len(OFFERS)} services are on offer")
+    if password := os.environ.get("CLOFY_SEED_ADMIN_PASSWORD"):
+        await _account("admin@clofy.example", "Ada Admin", password, Role.ADMIN)
+    if password := os.environ.get("CLOFY_SEED_DEMO_PASSWORD"):
+        demo = await _account("demo@clofy.example", "Dana Demo", password, Role.USER)
+        async with transaction() as session:
+            await ledger.grant(session, account_id=demo, amount_mc=DEMO_CREDITS_MC, source=f"seed:{demo}", kind="grant")
+
+
+async def _account(email: str, name: str, password: str, role: Role) -> UUID:
+    address = parse_address(email)
+    facts = {"password_hash": await hash_password(password), "role": role, "email_verified_at": datetime.now(UTC)}
+    row = insert(Account).values(email=address.email, email_key=address.key, name=name, **facts)
+    async with transaction() as session:
+        await session.execute(row.on_conflict_do_update(index_elements=["email_key"], set_=facts))
+        account_id = (await session.execute(select(Account.id).where(Account.email_key == address.key))).scalar_one()
+    print(f"{role}: {email}")
+    return account_id

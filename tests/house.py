@@ -1,0 +1,162 @@
+"""The real things that tests talk to: PostgreSQL, Valkey, the vendors' stand-ins; and the product's own processes."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Self
+
+import httpx
+
+from sandbox.postgres import Postgres
+from sandbox.processes import Child, free_port
+from sandbox.standins import StandIns
+from sandbox.valkey import Valkey
+
+ROOT = Path(__file__).parent.parent
+MODULE = [sys.executable, "-m"]
+
+
+class House:
+    """PostgreSQL with all migrations and the seeds, Valkey, and the stand-ins; `environ` points to them."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.web_ports = [free_port(), free_port()]
+        self.postgres = Postgres(directory / "postgres")
+        self.valkey = Valkey(directory / "valkey")
+        self.standins = StandIns(directory / "standins", webhook_url=f"{self.web_url}/webhooks/stripe")
+
+    @property
+    def web_url(self) -> str:
+        return f"http://127.0.0.1:{self.web_ports[0]}"
+
+    @property
+    def settings(self) -> dict[str, str]:
+        return {
+            "CLOFY_ENVIRONMENT": "sandbox",
+            "CLOFY_PUBLIC_URL": self.web_url,
+            "CLOFY_SECRET_KEY": "a-key-for-tests-that-is-long-enough-0123456789",
+            "CLOFY_DATABASE_URL": self.postgres.url,
+            "CLOFY_REDIS_URL": self.valkey.url,
+            "CLOFY_OPENAI_ENDPOINT": self.standins.openai_url,
+            "CLOFY_OPENAI_API_KEY": self.standins.openai_key,
+            "CLOFY_OPENAI_DEPLOYMENT": "gpt-4-turbo",
+            "CLOFY_STRIPE_API_KEY": self.standins.stripe_key,
+            "CLOFY_STRIPE_API_BASE": self.standins.stripe_url,
+            "CLOFY_STRIPE_WEBHOOK_SECRETS": self.standins.webhook_secret,
+            "CLOFY_SMTP_URL": self.standins.smtp_url,
+        }
+
+    @property
+    def environ(self) -> dict[str, str]:
+        return os.environ | self.settings | {"PYTHONUNBUFFERED": "1"}
+
+    def start(self) -> None:
+        self.postgres.start()
+        self.valkey.start()
+        self.standins.start()
+        self.run("alembic", "upgrade", "head")
+        self.run("cli", "seed")
+
+    def stop(self) -> None:
+        self.standins.stop()
+        self.valkey.stop()
+        self.postgres.stop()
+
+    def run(self, *words: str) -> None:
+        """Run a module of the product to its end. Raises with what it said when it fails."""
+        done = subprocess.run(
+            [*MODULE, *words], cwd=ROOT, env=self.environ, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise AssertionError(f"{words} failed:\n{done.stdout}{done.stderr}")
+
+    def control(self, **knobs: object) -> None:
+        """Turn knobs of the stand-ins: control(openai={"gap_ms": 5})."""
+        httpx.patch(f"{self.standins.url}/control", json=knobs).raise_for_status()
+
+    def reset(self) -> None:
+        httpx.post(f"{self.standins.url}/control/reset").raise_for_status()
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+class Stack(House):
+    """A house with the product's processes: two web processes and two workers, each to be killed and started again."""
+
+    def __init__(self, directory: Path, *, slots: int = 64) -> None:
+        super().__init__(directory)
+        self.web = [self._web(number) for number in range(2)]
+        self.ai = self._worker("ai", "ai", slots)
+        self.default = self._worker("default", "mail,billing,upkeep", 16)
+
+    @property
+    def processes(self) -> list[Child]:
+        return [*self.web, self.ai, self.default]
+
+    def start(self) -> None:
+        super().start()
+        for child in self.processes:
+            child.environ = self.environ | {"CLOFY_ALIVE_FILE": str(self.directory / f"{child.name}.alive")}
+            child.start()
+        for child, port in zip(self.web, self.web_ports, strict=True):
+            child.wait_until(lambda port=port: _answers(f"http://127.0.0.1:{port}/healthz"))  # type: ignore[misc]
+        for worker in (self.ai, self.default):
+            self.wait_for_worker(worker)
+
+    def stop(self) -> None:
+        for child in self.processes:
+            child.stop(seconds=10)
+        super().stop()
+
+    def wait_for_worker(self, worker: Child) -> None:
+        """Until it has said that it is ready, since it was last started."""
+        worker.wait_until((self.directory / f"{worker.name}.alive").exists)
+
+    def start_worker(self, worker: Child) -> None:
+        (self.directory / f"{worker.name}.alive").unlink(missing_ok=True)
+        worker.start()
+        self.wait_for_worker(worker)
+
+    def _web(self, number: int) -> Child:
+        flags = f"--factory web.app:create_app --host 127.0.0.1 --port {self.web_ports[number]} --loop uvloop"
+        flags += (
+            " --http httptools --ws websockets --ws-max-size 65536 --ws-per-message-deflate false --no-server-header"
+        )
+        flags += " --timeout-graceful-shutdown 5 --no-access-log"
+        log = self.directory / "log" / f"web{number}.log"
+        return Child(f"web{number}", [*MODULE, "uvicorn", *flags.split()], log=log, directory=ROOT)
+
+    def _worker(self, name: str, queues: str, slots: int) -> Child:
+        flags = (
+            f"-A workers.app worker -P threads -c {slots} -Q {queues} -n {name}@%h --without-gossip --without-mingle"
+        )
+        log = self.directory / "log" / f"{name}.log"
+        return Child(name, [*MODULE, "celery", *flags.split()], log=log, directory=ROOT)
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=2).is_success
+    except httpx.TransportError:
+        return False
+
+
+def until(what: str, seconds: float, true: "object") -> None:
+    """Poll a condition of another process, which has no event to await, until it holds or the time is up."""
+    assert callable(true)
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.05)

@@ -1,0 +1,95 @@
+"""Services, consultations, questions."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import StringConstraints
+from quart import Blueprint, g, request
+from quart.typing import ResponseReturnValue
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core.consultations import catalogue, conversation, queries
+from core.database import transaction
+from core.errors import InvalidInput
+from web.inputs import Input, takes
+from web.replay import once
+from web.session import anyone, signed_in
+
+blueprint = Blueprint("consultations", __name__, url_prefix="/api")
+
+Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,60}$")]
+Question = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=16_000)]
+
+
+class NewConsultation(Input):
+    service: Slug
+
+
+class NewQuestion(Input):
+    text: Question
+
+
+@blueprint.get("/services")
+@anyone
+async def services() -> ResponseReturnValue:
+    async with transaction() as session:
+        return {"services": [catalogue.describe(one) for one in await catalogue.listed(session)]}
+
+
+@blueprint.get("/services/<slug>")
+@anyone
+async def service(slug: str) -> ResponseReturnValue:
+    async with transaction() as session:
+        return catalogue.describe(await catalogue.offered(session, slug))
+
+
+@blueprint.post("/consultations")
+@signed_in
+@takes(NewConsultation)
+async def begin(data: NewConsultation) -> ResponseReturnValue:
+
+    async def create(session: AsyncSession) -> dict[str, Any]:
+        return {"id": str(await conversation.begin(session, account_id=g.account.id, service=data.service))}
+
+    return await once(create), 201
+
+
+@blueprint.get("/consultations")
+@signed_in
+async def index() -> ResponseReturnValue:
+    """The account's consultations, newest first; page by `?after=` the last id."""
+    after = request.args.get("after", "")
+    try:
+        last = UUID(after) if after else None
+    except ValueError as error:
+        raise InvalidInput(field="after", rule="must be the last id of the page before") from error
+    async with transaction() as session:
+        found = await queries.consultations(session, account_id=g.account.id, after=last)
+    return {"consultations": found, "next": found[-1]["id"] if len(found) == queries.PAGE else None}
+
+
+@blueprint.get("/consultations/<uuid:consultation_id>")
+@signed_in
+async def show(consultation_id: UUID) -> ResponseReturnValue:
+    async with transaction() as session:
+        return await queries.consultation(session, consultation_id, account_id=g.account.id)
+
+
+@blueprint.post("/consultations/<uuid:consultation_id>/messages")
+@signed_in
+@takes(NewQuestion)
+async def ask(consultation_id: UUID, data: NewQuestion) -> ResponseReturnValue:
+    """Take a question: 202 with the job to watch; 402 where the credits do not reach."""
+
+    async def create(session: AsyncSession) -> dict[str, Any]:
+        asked = await conversation.ask(
+            session, account_id=g.account.id, consultation_id=consultation_id, question=data.text
+        )
+        return {
+            "job": str(asked.job),
+            "message": str(asked.message),
+            "hold_mc": asked.hold_mc,
+            "output_cap": asked.output_cap,
+        }
+
+    return await once(create), 202

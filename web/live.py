@@ -1,0 +1,288 @@
+"""The websocket /live: one for each tab, for all the jobs it watches. Plain ASGI, for it is the busiest route.
+
+{"hello": ticket} first, then {"watch": job, "after": id} and {"unwatch": job};
+events come as {"job", "id", "type", "data"}.
+"""
+
+import asyncio
+import secrets
+import time
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass, field
+from http.cookies import CookieError, SimpleCookie
+from typing import Any
+from uuid import UUID
+
+import orjson
+from quart import Blueprint, g
+from quart.typing import ResponseReturnValue
+from redis.exceptions import RedisError
+from werkzeug.datastructures import Headers
+
+from core import jobs, streams
+from core.accounts.web_sessions import SignedIn, find_session
+from core.database import transaction
+from core.errors import ClofyError, NotFound, Unavailable
+from core.streams import Event
+from web import security
+from web.hub import Hub, Watch
+from web.session import signed_in
+
+blueprint = Blueprint("live", __name__)
+
+TICKET_SECONDS = 30
+HELLO_SECONDS = 10
+LIFE_SECONDS = 4 * 3600  # the edge cuts at four hours (security.md 85); clients come back where they were
+RECHECK_SECONDS = 30  # how late a session that has ended ends its sockets; the issue on accounts makes it at once
+MOST_WATCHES = 20
+MOST_WAITING = 2000  # events that a reader may be behind
+MESSAGES_PER_SECOND = 20
+SEND_SECONDS = 20
+
+POLICY, TOO_BIG, TRY_AGAIN = 1008, 1009, 1013  # RFC 6455, 7.4.1, and IANA's registry
+
+_TAKE = "local owner = redis.call('get', KEYS[1]); redis.call('del', KEYS[1]); return owner"
+
+
+class LiveUnavailable(Unavailable):
+    """The live channel is not available at the moment; your answers come by polling meanwhile."""
+
+
+@blueprint.post("/api/live-ticket")
+@signed_in
+async def make_ticket() -> ResponseReturnValue:
+    """A ticket for one socket, within 30 seconds, bound to this session."""
+    ticket = secrets.token_urlsafe(24)
+    try:
+        await hub().redis.set(f"ticket:{ticket}", str(g.account.session_id), ex=TICKET_SECONDS)
+    except (RedisError, OSError) as error:
+        raise LiveUnavailable from error
+    return {"ticket": ticket, "expires_in": TICKET_SECONDS}
+
+
+_hub: list[Hub] = []
+
+
+def hub() -> Hub:
+    """The hub of this process; open while it serves."""
+    return _hub[0]
+
+
+async def open_hub() -> None:
+    _hub[:] = [Hub()]
+    hub().start()
+
+
+async def close_hub() -> None:
+    if _hub:
+        await _hub.pop().close()
+
+
+class Rejected(Exception):
+    """The client broke a rule; its socket is closed with this code and reason."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code, self.reason = code, reason
+
+
+@dataclass(eq=False)
+class Socket:
+    """One open socket. Reading never waits for writing: what is to be sent stands in a bounded outbox."""
+
+    receive: Any
+    send: Any
+    token: str
+    account: SignedIn
+    outbox: deque[str] = field(default_factory=deque)
+    work: asyncio.Event = field(default_factory=asyncio.Event)
+    watches: dict[UUID, Watch] = field(default_factory=dict)
+    slow: bool = False
+
+    async def serve(self) -> None:
+        code, reason = 1000, ""
+        parts = [asyncio.create_task(part) for part in (self._read(), self._write(), self._expire())]
+        try:
+            done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+            for part in done:
+                part.result()
+        except Rejected as rejected:
+            code, reason = rejected.code, rejected.reason
+        except (OSError, TimeoutError):
+            code, reason = TRY_AGAIN, "too slow"
+        finally:
+            for part in parts:
+                part.cancel()
+            await asyncio.gather(*parts, return_exceptions=True)
+            for watch in self.watches.values():
+                await hub().unwatch(watch)
+        with suppress(Exception):  # it may be gone already; servers raise each its own error then
+            await asyncio.wait_for(self.send({"type": "websocket.close", "code": code, "reason": reason}), 2)
+
+    def say(self, frame: str) -> None:
+        if len(self.outbox) >= MOST_WAITING:
+            self.slow = True  # it comes back with its last id, and reads what it missed from the stream
+        else:
+            self.outbox.append(frame)
+        self.work.set()
+
+    def deliver(self, watch: Watch, event: Event) -> None:
+        self.say(f'{{"job":"{watch.job_id}",{event.body[1:].decode()}')
+        if event.ends:
+            self.watches.pop(watch.job_id, None)
+            _later(hub().unwatch(watch))
+
+    async def _write(self) -> None:
+        while True:
+            await self.work.wait()
+            self.work.clear()
+            if self.slow:
+                raise Rejected(TRY_AGAIN, "too slow")
+            while self.outbox:
+                frame = {"type": "websocket.send", "text": self.outbox.popleft()}
+                await asyncio.wait_for(self.send(frame), SEND_SECONDS)
+
+    async def _expire(self) -> None:
+        until = time.monotonic() + LIFE_SECONDS
+        while time.monotonic() < until:
+            await asyncio.sleep(RECHECK_SECONDS)
+            await self._recheck()
+        raise Rejected(TRY_AGAIN, "come back")
+
+    async def _recheck(self) -> None:
+        account = await find_session(self.token)
+        if account is None:
+            raise Rejected(POLICY, "signed out")
+        self.account = account
+
+    async def _read(self) -> None:
+        await self._hello()
+        self.say('{"type":"hello"}')
+        allowance, since = float(MESSAGES_PER_SECOND), time.monotonic()
+        while (message := await _next_message(self.receive)) is not None:
+            now = time.monotonic()
+            allowance = min(allowance + (now - since) * MESSAGES_PER_SECOND, MESSAGES_PER_SECOND) - 1
+            since = now
+            if allowance < 0:
+                raise Rejected(POLICY, "too many messages")
+            await self._obey(message)
+
+    async def _hello(self) -> None:
+        try:
+            message = await asyncio.wait_for(_next_message(self.receive), HELLO_SECONDS)
+        except TimeoutError:
+            raise Rejected(POLICY, "no hello") from None
+        ticket = (message or {}).get("hello")
+        if not isinstance(ticket, str) or len(ticket) > 64:
+            raise Rejected(POLICY, "hello first")
+        try:
+            owner = await hub().redis.eval(_TAKE, 1, f"ticket:{ticket}")
+        except (RedisError, OSError):
+            raise Rejected(TRY_AGAIN, "not now") from None
+        if owner is None or owner.decode() != str(self.account.session_id):
+            raise Rejected(POLICY, "no such ticket")
+
+    async def _obey(self, message: dict[str, Any]) -> None:
+        match message:
+            case {"watch": str(job), **rest}:
+                await self._watch(_job_id(job), rest.get("after", ""))
+            case {"unwatch": str(job)}:
+                if (watch := self.watches.pop(_job_id(job), None)) is not None:
+                    await hub().unwatch(watch)
+            case _:
+                raise Rejected(POLICY, "unknown message")
+
+    async def _watch(self, job_id: UUID, after: object) -> None:
+        try:
+            last = streams.parse_id(after if isinstance(after, str) else "?")
+        except ValueError:
+            raise Rejected(POLICY, "after must be an event id") from None
+        if job_id in self.watches:
+            return
+        if len(self.watches) >= MOST_WATCHES:
+            raise Rejected(POLICY, "too many watches")
+        await self._recheck()
+        try:
+            async with transaction() as session:
+                job = await jobs.get(session, job_id, account_id=self.account.id)
+        except NotFound as error:
+            self.say(orjson.dumps({"job": str(job_id), "type": "refused", "data": {"code": error.code}}).decode())
+            return
+        watch = await hub().watch(job, last, self.deliver)
+        if watch.ended:
+            await hub().unwatch(watch)
+        else:
+            self.watches[job_id] = watch
+
+
+_running: set[asyncio.Task[None]] = set()
+
+
+def _later(work: Any) -> None:
+    task = asyncio.get_running_loop().create_task(work)
+    _running.add(task)
+    task.add_done_callback(_running.discard)
+
+
+def _job_id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise Rejected(POLICY, "not a job") from None
+
+
+async def _next_message(receive: Any) -> dict[str, Any] | None:
+    """The next message as an object; None when the client has gone."""
+    frame = await receive()
+    if frame["type"] == "websocket.disconnect":
+        return None
+    text = frame.get("text")
+    if not isinstance(text, str):
+        raise Rejected(POLICY, "text only")
+    try:
+        message = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        raise Rejected(POLICY, "not JSON") from None
+    if not isinstance(message, dict):
+        raise Rejected(POLICY, "not an object")
+    return message
+
+
+class LiveSockets:
+    """Answers /live, and leaves all else to the application that it stands in front of."""
+
+    def __init__(self, app: Any, site: security.Site) -> None:
+        self.app, self.site = app, site
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "websocket":
+            await self._serve(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+    async def _serve(self, scope: Any, receive: Any, send: Any) -> None:
+        await receive()  # websocket.connect
+        headers = Headers([(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]])
+        token = _cookie(headers, self.site.session_cookie)
+        account = None
+        try:
+            if scope["path"] == "/live":
+                security.check_target(self.site, headers, scope["path"], scope["query_string"])
+                security.check_origin(self.site, headers, required=True)
+                account = await find_session(token) if token else None
+        except ClofyError:
+            account = None
+        if account is None:
+            await send({"type": "websocket.close", "code": POLICY})  # before it is accepted: the server answers 403
+            return
+        await send({"type": "websocket.accept"})
+        await Socket(receive, send, token, account).serve()
+
+
+def _cookie(headers: Headers, name: str) -> str:
+    try:
+        morsel = SimpleCookie("; ".join(headers.getlist("Cookie"))).get(name)
+    except CookieError:
+        return ""
+    return morsel.value if morsel else ""
