@@ -77,7 +77,7 @@ def test_a_service_waits_only_for_what_can_come() -> None:
 def test_our_code_starts_on_a_migrated_database_and_a_healthy_redis() -> None:
     for service in our_services().values():
         assert {"migrate", "postgres", "redis"} <= set(service["depends_on"])
-    assert services()["migrate"]["command"] == ["python", "-m", "alembic", "upgrade", "head"]
+    assert "python -m alembic upgrade head && exec python -m cli seed" in services()["migrate"]["command"]
 
 
 def test_every_service_that_stays_tells_whether_it_is_well() -> None:

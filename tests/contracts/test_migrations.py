@@ -12,6 +12,7 @@ from alembic.script import ScriptDirectory
 
 from sandbox.postgres import Postgres, scratch_directory
 from tests.contracts.deployment import ROOT
+from tests.house import House
 
 SHAPE = """
     select 'column', table_name, column_name, data_type || ' ' || is_nullable || ' ' || coalesce(column_default, '')
@@ -33,7 +34,7 @@ Shape = set[tuple[str, ...]]
 
 
 @pytest.fixture(scope="module")
-def empty() -> Iterator[Postgres]:
+def empty(house: House) -> Iterator[Postgres]:
     """A server of its own: the others' database must not lose its tables."""
     with scratch_directory() as directory, Postgres(directory) as postgres:
         yield postgres

@@ -3,11 +3,15 @@
 import ast
 import inspect
 
+import pytest
+
 import beat_schedule
 from core.errors import Kind
 from core.queue import POLICIES, TICK, Queue, TaskName, celery
 from tests.contracts.deployment import ROOT, services
 from web.errors import STATUS
+
+pytestmark = pytest.mark.usefixtures("house")  # Celery's application reads the settings
 
 
 def registered() -> set[str]:
