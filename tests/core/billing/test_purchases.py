@@ -28,7 +28,7 @@ from tests.core.billing.kit import (
     pay,
 )
 
-pytestmark = pytest.mark.usefixtures("committed")
+pytestmark = pytest.mark.usefixtures("house")
 
 NOTHING = Effects(state="open", balance_mc=0, entries=0, receipts=0)
 CREDITED = Effects(state="paid", balance_mc=500_000, entries=1, receipts=1)

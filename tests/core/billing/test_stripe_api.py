@@ -26,6 +26,7 @@ IN_USE = {
     "error": {"type": "idempotency_error", "code": "idempotency_key_in_use", "message": "Please try again later."}
 }
 FAULT = {"error": {"type": "api_error", "message": "Something went wrong on Stripe's end."}}
+NOWHERE = {"stripe_api_base": "http://127.0.0.1:9"}
 Answers = Callable[[httpx.Request], httpx.Response]
 
 
@@ -86,17 +87,11 @@ async def test_a_call_is_not_repeated_behind_our_back(knobs: None) -> None:
 
 
 async def test_a_stripe_that_is_not_there_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CLOFY_STRIPE_API_BASE", "http://127.0.0.1:9")
-    settings.cache_clear()
+    monkeypatch.setattr(stripe_api, "settings", lambda: settings().model_copy(update=NOWHERE))
     stripe_api._client.cache_clear()
 
-    try:
-        with pytest.raises(StripeUnavailable) as raised:
-            await stripe_api.fetch_session("cs_test_1")
-    finally:
-        monkeypatch.undo()
-        settings.cache_clear()
-        stripe_api._client.cache_clear()
+    with pytest.raises(StripeUnavailable) as raised:
+        await stripe_api.fetch_session("cs_test_1")
 
     assert raised.value.kind is Kind.UNAVAILABLE
 
@@ -215,7 +210,7 @@ async def test_the_buyer_pays_our_price_in_our_currency(answers: Callable[[Answe
     assert sent["payment_intent_data[metadata][purchase]"] == str(purchase.id)
 
 
-@pytest.mark.usefixtures("committed")
+@pytest.mark.usefixtures("house")
 async def test_a_session_is_read_whole() -> None:
     purchase, made = await make_purchase(bundle="plus")
 

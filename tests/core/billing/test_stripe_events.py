@@ -10,7 +10,7 @@ from core.jobs import JobState
 from core.queue import TaskName
 from tests.core.billing.kit import events_kept, jobs_with_key, make_event
 
-pytestmark = pytest.mark.usefixtures("committed")
+pytestmark = pytest.mark.usefixtures("house")
 
 
 async def test_an_event_that_comes_often_and_at_once_is_kept_once_with_one_job() -> None:

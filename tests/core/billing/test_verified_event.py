@@ -2,11 +2,12 @@
 
 import hmac
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
+from core.billing import stripe_api
 from core.billing.stripe_api import (
     API_VERSION,
     TOLERANCE,
@@ -17,18 +18,17 @@ from core.billing.stripe_api import (
 )
 from core.errors import Kind
 from core.settings import settings
+from tests.house import House
 
 NOW = 1_790_000_000
 OLD, NEW = "whsec_of_the_time_before_the_roll", "whsec_of_the_time_after_the_roll"
 
 
 @pytest.fixture(autouse=True)
-def secrets(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def secrets(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both secrets of a roll."""
-    monkeypatch.setenv("CLOFY_STRIPE_WEBHOOK_SECRETS", f"{NEW},{OLD}")
-    settings.cache_clear()
-    yield
-    settings.cache_clear()
+    both = settings().model_copy(update={"stripe_webhook_secrets": SecretStr(f"{NEW}, {OLD}")})
+    monkeypatch.setattr(stripe_api, "settings", lambda: both)
 
 
 def make_event(**changes: Any) -> dict[str, Any]:
