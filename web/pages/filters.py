@@ -66,6 +66,27 @@ def purged_on(value: str | datetime) -> datetime:
     return moment(value) + TEXTS_KEPT
 
 
+BROWSERS = {"Edg": "Edge", "OPR/": "Opera", "Firefox/": "Firefox", "Chrome/": "Chrome", "Safari/": "Safari"}
+SYSTEMS = {
+    "iPhone": "iPhone",
+    "iPad": "iPad",
+    "Android": "Android",
+    "Windows": "Windows",
+    "Macintosh": "Mac",
+    "CrOS": "ChromeOS",
+    "Linux": "Linux",
+}
+
+
+def browser_text(user_agent: str) -> str:
+    """What people call the browser, as "Firefox on Linux". The first name found counts: browsers claim to be others."""
+    browser = next((name for mark, name in BROWSERS.items() if mark in user_agent), "")
+    system = next((name for mark, name in SYSTEMS.items() if mark in user_agent), "")
+    if not browser:
+        return user_agent[:60] or "Unknown browser"
+    return f"{browser} on {system}" if system else browser
+
+
 FILTERS: dict[str, Callable[..., str | datetime]] = {
     "credits": credits_text,
     "exact": exact_text,
@@ -73,6 +94,7 @@ FILTERS: dict[str, Callable[..., str | datetime]] = {
     "rough": rough_text,
     "rough_down": rough_down_text,
     "data": data_text,
+    "browser": browser_text,
     "iso": iso,
     "day": day,
     "clock": clock,
