@@ -22,6 +22,7 @@ from core.telemetry import log
 
 ASK_ROWS_SECONDS = 5.0  # how late a watcher learns of an end when Redis told nothing
 PATIENCE = 10.0  # seconds to wait for a message before the connection's health is looked at
+OPEN_CHANNEL = "hub"  # nothing is said there; it keeps the subscriber's connection open while nothing is watched
 SILENCE = 3.0  # seconds without an event, after which a job's row is asked
 
 Deliver = Callable[["Watch", Event], None]
@@ -125,31 +126,31 @@ class Hub:
         task.add_done_callback(self._catching_up.discard)
 
     async def _listen(self) -> None:
-        pause = 0.1
+        pause, connected = 0.1, False
         while True:
             try:
+                if not connected:
+                    await self._connect()
+                    connected, pause = True, 0.1
                 message = await self._pubsub.get_message(timeout=PATIENCE)
             except (RedisError, OSError) as failure:
                 log(__name__).warning("hub_down", error=type(failure).__name__)
+                connected = False
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 1.0)
-                await self._come_back()
                 continue
-            pause = 0.1
             if message is not None:
                 self._hear(UUID(message["channel"].decode().removeprefix("run:")), streams.decode(message["data"]))
 
-    async def _come_back(self) -> None:
-        """Redis was away: subscribe to all again, then read what was missed."""
+    async def _connect(self) -> None:
+        """At the start, and when Redis was away: subscribe to all that is watched, then read what was missed."""
         with suppress(RedisError, OSError):
             await self._pubsub.aclose()  # type: ignore[no-untyped-call]
         self._pubsub = self.redis.pubsub(ignore_subscribe_messages=True)
-        with suppress(RedisError, OSError):
-            if self._watches:
-                await self._pubsub.subscribe(*[streams.key(job_id) for job_id in self._watches])
-            for watches in list(self._watches.values()):
-                for watch in list(watches):
-                    self._catch_up_soon(watch)
+        await self._pubsub.subscribe(OPEN_CHANNEL, *[streams.key(job_id) for job_id in self._watches])
+        for watches in list(self._watches.values()):
+            for watch in list(watches):
+                self._catch_up_soon(watch)
 
     async def _ask_rows(self) -> None:
         """Where Redis has been silent, ask PostgreSQL, for all watched jobs at once, which of them have ended."""
@@ -171,4 +172,5 @@ class Hub:
             for job_id, attempts, state, result, error in rows:
                 end = streams.end_event(attempts, state, {"result": result, "reason": error})
                 for watch in list(self._watches.get(job_id, ())):
+                    await self._catch_up(watch)
                     watch.offer(end)

@@ -4,6 +4,7 @@ import os
 from typing import Any
 
 from celery import signals
+from celery.concurrency.thread import TaskPool as ThreadPool
 
 import core.queue
 from beat_schedule import BEAT_SCHEDULE
@@ -24,7 +25,7 @@ def _log(**_: Any) -> None:
 
 @signals.worker_ready.connect
 def _start(sender: Any, **_: Any) -> None:
-    if sender.pool_cls.__module__ == "celery.concurrency.thread":  # a prefork parent must have no loop and no thread
+    if isinstance(sender.pool, ThreadPool):  # a prefork parent must have no loop and no thread
         process()
 
 

@@ -1,0 +1,29 @@
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from sandbox.postgres import scratch_directory
+from tests.house import Stack
+from tests.journeys.person import Person
+
+
+@pytest.fixture(scope="package")
+def stack() -> Iterator[Stack]:
+    """The whole product, with two web processes; a test that kills something starts it again."""
+    with scratch_directory() as directory, Stack(directory) as whole:
+        yield whole
+
+
+@pytest.fixture(autouse=True)
+def _calm(stack: Stack) -> None:
+    stack.reset()
+
+
+@pytest.fixture
+async def person(stack: Stack) -> AsyncIterator[Person]:
+    """Registered, signed in, with 500 credits that were bought."""
+    async with Person.at(stack) as somebody:
+        await somebody.register()
+        await somebody.buy("starter")
+        await somebody.until_credits(500_000)
+        yield somebody

@@ -1,0 +1,158 @@
+"""A person with a browser, as far as HTTP goes: registers, signs in, buys, asks, and follows the answer."""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Self
+from uuid import uuid4
+
+import httpx
+from websockets.asyncio.client import ClientConnection, connect
+
+from tests.house import House
+
+PASSWORD = "correct horse battery staple 9"
+Event = dict[str, Any]
+
+
+@dataclass
+class Person:
+    house: House
+    http: httpx.AsyncClient
+    email: str = field(default_factory=lambda: f"{uuid4()}@people.example")
+    csrf: str = ""
+
+    @classmethod
+    @asynccontextmanager
+    async def at(cls, house: House) -> AsyncIterator[Self]:
+        async with httpx.AsyncClient(
+            base_url=house.web_url, timeout=30, limits=httpx.Limits(max_connections=300)
+        ) as http:
+            yield cls(house, http)
+
+    async def call(self, method: str, path: str, **options: Any) -> httpx.Response:
+        headers = {"X-CSRF-Token": self.csrf} | options.pop("headers", {})
+        return await self.http.request(method, path, headers=headers, **options)
+
+    async def get(self, path: str) -> Any:
+        return (await self.call("GET", path)).raise_for_status().json()
+
+    async def refresh_csrf(self) -> None:
+        self.csrf = (await self.get("/api/session"))["csrf_token"]
+
+    async def mails(self, count: int = 1, *, seconds: float = 20) -> list[dict[str, Any]]:
+        """The mails that came to this person, once there are `count`."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        while True:
+            got = httpx.get(f"{self.house.standins.url}/mail", params={"to": self.email}).json()
+            mails: list[dict[str, Any]] = got["mails"] if isinstance(got, dict) else got
+            if len(mails) >= count:
+                return mails
+            assert asyncio.get_running_loop().time() < deadline, f"{len(mails)} of {count} mails"
+            await asyncio.sleep(0.05)
+
+    async def register(self) -> None:
+        await self.refresh_csrf()
+        facts = {"email": self.email, "password": PASSWORD, "name": "Pat Person", "birth_date": "1990-05-17"}
+        assert (await self.call("POST", "/api/accounts", json=facts)).status_code == 202
+        code = re.search(r"\b(\d{6})\b", (await self.mails())[0]["text"])
+        assert code is not None
+        proof = {"email": self.email, "code": code[1]}
+        assert (await self.call("POST", "/api/accounts/verify", json=proof)).status_code == 204
+        await self.sign_in()
+
+    async def sign_in(self) -> None:
+        await self.refresh_csrf()
+        facts = {"email": self.email, "password": PASSWORD}
+        signed = await self.call("POST", "/api/session", json=facts)
+        assert signed.json()["state"] == "signed_in", signed.text
+        await self.refresh_csrf()
+
+    async def buy(self, bundle: str) -> dict[str, Any]:
+        begun = await self.call(
+            "POST", "/api/purchases", json={"bundle": bundle}, headers={"Idempotency-Key": str(uuid4())}
+        )
+        assert begun.status_code == 201, begun.text
+        purchase: dict[str, Any] = begun.json()
+        paid = httpx.post(purchase["checkout_url"] + "/complete")
+        assert paid.is_success, paid.text
+        return purchase
+
+    async def credits(self) -> dict[str, int]:
+        balance: dict[str, int] = await self.get("/api/credits")
+        return balance
+
+    async def until_credits(self, balance_mc: int, *, seconds: float = 15) -> None:
+        deadline = asyncio.get_running_loop().time() + seconds
+        while (have := await self.credits())["balance_mc"] != balance_mc:
+            assert asyncio.get_running_loop().time() < deadline, have
+            await asyncio.sleep(0.05)
+
+    async def begin(self, service: str = "general-advisor") -> str:
+        begun = await self.call("POST", "/api/consultations", json={"service": service})
+        assert begun.status_code == 201, begun.text
+        return str(begun.json()["id"])
+
+    async def ask(self, consultation: str, text: str = "How do I choose between two good offers?") -> httpx.Response:
+        return await self.call("POST", f"/api/consultations/{consultation}/messages", json={"text": text})
+
+    async def asked(self, consultation: str, text: str = "How do I choose between two good offers?") -> str:
+        response = await self.ask(consultation, text)
+        assert response.status_code == 202, response.text
+        return str(response.json()["job"])
+
+    @asynccontextmanager
+    async def live(self, web_url: str | None = None) -> AsyncIterator[ClientConnection]:
+        """An open socket that has said hello, to this web process or another one."""
+        ticket = (await self.call("POST", "/api/live-ticket")).raise_for_status().json()["ticket"]
+        cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in self.http.cookies.jar)
+        url = (web_url or self.house.web_url).replace("http://", "ws://") + "/live"
+        headers = {"Cookie": cookies, "Host": self.house.web_url.removeprefix("http://")}
+        host_headers = {"Cookie": headers["Cookie"]}
+        async with connect(
+            url,
+            additional_headers=host_headers,
+            origin=self.house.web_url,
+            compression=None,
+            max_size=None,  # type: ignore[arg-type]
+        ) as socket:
+            await socket.send(json.dumps({"hello": ticket}))
+            assert json.loads(await socket.recv()) == {"type": "hello"}
+            yield socket
+
+    async def follow(self, job: str, after: str = "") -> list[Event]:
+        """All events of a job after an id, over a socket, to its end."""
+        async with self.live() as socket:
+            await socket.send(json.dumps({"watch": job, "after": after}))
+            return await to_the_end(socket)
+
+    async def poll(self, job: str, after: str = "") -> list[Event]:
+        """The same by long polling."""
+        events: list[Event] = []
+        while True:
+            got = await self.get(f"/api/jobs/{job}/events?after={after}&wait=20")
+            events += got["events"]
+            if got["done"]:
+                return events
+            after = events[-1]["id"] if events else after
+
+
+async def to_the_end(socket: ClientConnection) -> list[Event]:
+    events: list[Event] = []
+    while not events or events[-1]["type"] not in ("done", "failed", "cancelled"):
+        events.append(json.loads(await asyncio.wait_for(socket.recv(), 30)))
+    return events
+
+
+def text_of(events: list[Event]) -> str:
+    """What a browser shows after these events."""
+    shown = ""
+    for event in events:
+        if event["type"] in ("started", "restarted"):
+            shown = event["data"]["text"]
+        elif event["type"] == "delta":
+            shown += event["data"]["text"]
+    return shown
