@@ -299,9 +299,10 @@ async def _now(session: AsyncSession) -> datetime:
 
 
 async def _end_unclaimed(session: AsyncSession, job: Job, state: JobState, reason: str, *, dead: bool) -> None:
+    now = await _now(session)  # before the changes, or asking for it would write half of them
     job.state, job.error, job.dead = state, reason, dead
     job.claim = job.lease_until = None
-    job.finished_at = await _now(session)
+    job.finished_at = now
     await session.flush()
     await _tell_slice(session, job, state, reason)
 

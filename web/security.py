@@ -10,9 +10,10 @@ from quart.globals import request_ctx
 from werkzeug.datastructures import Headers
 
 from core.errors import ClofyError, InvalidInput, Kind
-from core.settings import settings
+from core.settings import Environment, settings
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 YEAR = 365 * 24 * 3600
 
 
@@ -38,6 +39,7 @@ class Site:
     secret: bytes
     session_cookie: str
     csrf_cookie: str
+    loopback: bool  # a sandbox on this machine: its web processes are also reached by their own ports, and as localhost
     headers: tuple[tuple[str, str], ...]
     page_policy: str  # with {nonce}
     data_policy: str = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
@@ -66,6 +68,7 @@ def make_site() -> Site:
     return Site(
         origin=origin,
         host=parts.netloc,
+        loopback=settings().environment is Environment.SANDBOX and parts.hostname in LOOPBACK,
         secure=secure,
         secret=settings().secret_key.get_secret_value().encode(),
         session_cookie=f"{prefix}clofy",
@@ -82,12 +85,20 @@ def site() -> Site:
 
 def check_target(site: Site, headers: Headers, path: str, query: bytes) -> None:
     """Refuse a Host that is not ours (links and caches would follow it), and NUL, which PostgreSQL does not store."""
-    if headers.get("Host", "").lower() != site.host:
+    host = headers.get("Host", "").lower()
+    if host != site.host and not (site.loopback and _hostname(f"//{host}") in LOOPBACK):
         raise UnknownHost
     if "\0" in path:
         raise InvalidInput(field="path", rule="must not contain NUL")
     if b"%00" in query:
         raise InvalidInput(field="query", rule="must not contain NUL")
+
+
+def _hostname(url: str) -> str | None:
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None
 
 
 def check_single_keys(request: Request) -> None:
@@ -99,10 +110,15 @@ def check_single_keys(request: Request) -> None:
 
 def check_origin(site: Site, headers: Headers, *, required: bool = False) -> None:
     """Refuse what a page of another site sends; browsers set both headers and pages cannot change them."""
-    origin = headers.get("Origin")
+    origin = headers.get("Origin", "").lower()
     if headers.get("Sec-Fetch-Site") == "cross-site":
         raise ForeignRequest
-    if (required and origin is None) or (origin is not None and origin.lower() != site.origin):
+    if not origin:
+        if required:
+            raise ForeignRequest
+        return
+    ours = f"http://{headers.get('Host', '').lower()}" if site.loopback else site.origin
+    if origin not in (ours, site.origin):
         raise ForeignRequest
 
 

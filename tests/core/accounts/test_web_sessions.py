@@ -1,0 +1,118 @@
+import asyncio
+import hashlib
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import event, func, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core import database
+from core.accounts import web_sessions
+from core.accounts.models import Account, Role, WebSession
+from core.accounts.profile import provide_account
+from core.accounts.web_sessions import ABSOLUTE_END, IDLE_END, find_session, start_session
+from core.database import transaction
+from tests.house import House
+
+
+async def make_signed_in(session: AsyncSession) -> tuple[UUID, str]:
+    account_id = await provide_account(session, email=f"{uuid4().hex}@example.com", password_hash="hash", name="Ada")
+    token = await start_session(session, account_id=account_id, user_agent="a browser", ip="127.0.0.1")
+    await session.commit()
+    return account_id, token
+
+
+async def moved(session: AsyncSession, token: str, **values: object) -> None:
+    mine = WebSession.token_hash == web_sessions.token_hash(token)
+    await session.execute(update(WebSession).where(mine).values(**values))
+    await session.commit()
+
+
+async def test_a_token_has_256_bits_and_only_its_hash_is_kept(session: AsyncSession) -> None:
+    account_id, token = await make_signed_in(session)
+
+    row = (await session.scalars(select(WebSession).where(WebSession.account_id == account_id))).one()
+
+    assert len(token) == 43
+    assert row.token_hash == hashlib.sha256(token.encode()).digest()
+
+
+async def test_who_holds_the_token_is_found_with_the_role_of_this_moment(session: AsyncSession) -> None:
+    account_id, token = await make_signed_in(session)
+
+    as_user = await find_session(token)
+    await session.execute(update(Account).where(Account.id == account_id).values(role=Role.ADMIN))
+    await session.commit()
+    as_admin = await find_session(token)
+
+    assert as_user is not None
+    assert as_admin is not None
+    assert (as_user.id, as_user.role, as_admin.role) == (account_id, "user", "admin")
+    assert as_user.csrf_token == as_admin.csrf_token
+
+
+@pytest.mark.parametrize("token", ["", "x", "é", "a\0b", "\udce9", "x" * 5000])
+async def test_a_token_that_is_none_finds_nobody(session: AsyncSession, token: str) -> None:
+    assert await find_session(token) is None
+
+
+async def test_a_session_ends_when_idle_and_in_any_case(session: AsyncSession) -> None:
+    _, idle = await make_signed_in(session)
+    _, old = await make_signed_in(session)
+
+    await moved(session, idle, seen_at=func.now() - IDLE_END - timedelta(seconds=1))
+    await moved(session, old, expires_at=func.now() - timedelta(seconds=1))
+
+    assert await find_session(idle) is None
+    assert await find_session(old) is None
+    assert timedelta(days=30) >= ABSOLUTE_END > IDLE_END
+
+
+async def test_being_seen_is_written_at_most_once_a_minute(session: AsyncSession) -> None:
+    _, token = await make_signed_in(session)
+    await moved(session, token, seen_at=func.now() - timedelta(minutes=2))
+    statements: list[str] = []
+    engine = database.engine().sync_engine
+
+    def record(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        statements.append(statement.split(maxsplit=1)[0])
+
+    event.listen(engine, "before_cursor_execute", record)
+    try:
+        await find_session(token)
+        await find_session(token)
+    finally:
+        event.remove(engine, "before_cursor_execute", record)
+
+    assert statements == ["SELECT", "UPDATE", "SELECT"]
+
+
+async def test_a_session_that_a_parallel_sign_out_ended_is_not_brought_back(house: House) -> None:
+    async with transaction() as session:
+        account_id, token = await make_signed_in(session)
+    async with transaction() as session:
+        await moved(session, token, seen_at=func.now() - timedelta(minutes=2))
+
+    async def sign_out() -> None:
+        async with transaction() as session:
+            await web_sessions.end_session(session, token=token)
+
+    await asyncio.gather(*(find_session(token) for _ in range(10)), sign_out())
+
+    async with transaction() as session:
+        assert await web_sessions.list_sessions(session, account_id=account_id) == []
+    assert await find_session(token) is None
+
+
+async def test_a_session_is_revoked_by_its_owner_only(session: AsyncSession) -> None:
+    account_id, token = await make_signed_in(session)
+    stranger, _ = await make_signed_in(session)
+    (mine,) = await web_sessions.list_sessions(session, account_id=account_id)
+
+    by_stranger = await web_sessions.revoke_session(session, account_id=stranger, session_id=mine.id)
+    by_owner = await web_sessions.revoke_session(session, account_id=account_id, session_id=mine.id)
+    await session.commit()
+
+    assert (by_stranger, by_owner) == (False, True)
+    assert await find_session(token) is None

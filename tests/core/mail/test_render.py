@@ -1,0 +1,95 @@
+import re
+from email.message import EmailMessage
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from core.mail import render as rendering
+from core.mail.deliveries import Outgoing
+from core.mail.render import SUBJECTS, UnsafeHeader, render
+from core.settings import settings
+from tests.house import House
+
+FACTS: dict[str, dict[str, Any]] = {
+    "verification": {"code": "012345", "email": "ada+clofy@example.com"},
+    "already_registered": {"email": "ada@example.com"},
+    "receipt": {
+        "name": "Ada & <b>Co</b>",
+        "bundle_name": "Starter",
+        "credits": "500",
+        "amount": "$5.00",
+        "purchase_id": "0198f0aa-0000-7000-8000-000000000000",
+        "paid_on": "3 May 2026",
+    },
+}
+HOME = "http://localhost"
+
+
+def make_mail(template: str, *, recipient: str = "ada@example.com", mail_id: UUID | None = None) -> Outgoing:
+    return Outgoing(id=mail_id or uuid4(), recipient=recipient, template=template, facts=FACTS[template])
+
+
+def part(message: EmailMessage, kind: str) -> str:
+    body = message.get_body((kind,))
+    assert body is not None
+    text: str = body.get_content()
+    return text
+
+
+@pytest.fixture(autouse=True)
+def home(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = settings().model_copy(update={"public_url": HOME})
+    monkeypatch.setattr(rendering, "settings", lambda: here)
+
+
+def test_every_subject_has_its_templates_and_facts() -> None:
+    assert SUBJECTS.keys() == FACTS.keys()
+
+
+@pytest.mark.parametrize("template", sorted(SUBJECTS))
+def test_a_mail_has_text_and_html_and_links_to_us_alone(template: str) -> None:
+    message = render(make_mail(template))
+
+    text, html = part(message, "plain"), part(message, "html")
+    assert "{{" not in text + html
+    links = re.findall(r"https?://[^\s\"<>]+", text + html)
+    assert links
+    assert all(link.startswith(HOME) for link in links)
+    for fact in ("code", "amount", "purchase_id"):
+        if fact in FACTS[template]:
+            assert FACTS[template][fact] in text
+            assert FACTS[template][fact] in html
+
+
+def test_what_people_wrote_is_text_in_html() -> None:
+    message = render(make_mail("receipt"))
+
+    assert "Ada & <b>Co</b>" in part(message, "plain")
+    assert "Ada &amp; &lt;b&gt;Co&lt;/b&gt;" in part(message, "html")
+
+
+def test_the_link_fills_in_address_and_code() -> None:
+    message = render(make_mail("verification"))
+
+    assert f"{HOME}/verify?email=ada%2Bclofy%40example.com&code=012345" in part(message, "plain")
+    assert "012345" not in message["Subject"]
+
+
+def test_a_second_copy_is_known_by_its_message_id() -> None:
+    mail_id = uuid4()
+
+    first, second = (render(make_mail("receipt", mail_id=mail_id)) for _ in range(2))
+
+    assert first["Message-ID"] == second["Message-ID"] == f"<{mail_id}@localhost>"
+
+
+@pytest.mark.parametrize("end", ["\r\n", "\n", "\r", "\0", "\x0b", "\x7f"])
+def test_nobody_adds_a_header(end: str) -> None:
+    with pytest.raises(UnsafeHeader):
+        render(make_mail("receipt", recipient=f"ada@example.com{end}Bcc: all@example.com"))
+
+
+def test_a_recipient_is_one_address() -> None:
+    with pytest.raises(Exception, match=r"Invalid|expected|address"):
+        render(make_mail("receipt", recipient="ada@example.com, all@example.com"))

@@ -1,0 +1,96 @@
+import socket
+import ssl
+
+import pytest
+
+from core.mail import smtp
+from core.mail.deliveries import OutcomeUnknown
+from core.mail.render import render
+from core.mail.smtp import MailRefused, MailServerDown, envelope
+from core.settings import Environment
+from tests.core.mail.server import MailServer, use
+from tests.core.mail.test_render import make_mail
+
+
+async def hand_over(recipient: str = "ada@example.com") -> None:
+    async with envelope(render(make_mail("receipt", recipient=recipient))) as deliver:
+        await deliver()
+
+
+async def test_a_mail_is_handed_over(mail_server: MailServer) -> None:
+    await hand_over()
+
+    (mail,) = mail_server.inbox.mails
+    assert mail["to"] == ["ada@example.com"]
+    assert mail["subject"] == "Your receipt from Clofy Cloud"
+    assert "$5.00" in mail["text"]
+    assert mail["headers"]["Auto-Submitted"] == "auto-generated"
+
+
+async def test_an_envelope_without_a_mail_hands_nothing_over(mail_server: MailServer) -> None:
+    async with envelope(render(make_mail("receipt"))):
+        pass
+
+    assert mail_server.inbox.mails == []
+
+
+async def test_a_recipient_that_is_not_there_is_refused_for_good(mail_server: MailServer) -> None:
+    mail_server.inbox.knobs.refuse_recipients = ["*@bounce.example"]
+
+    with pytest.raises(MailRefused) as refused:
+        await hand_over("ada@bounce.example")
+
+    assert refused.value.facts == {"smtp_code": 550}
+
+
+async def test_a_server_that_says_later_is_tried_later(mail_server: MailServer) -> None:
+    mail_server.inbox.knobs.refuse = 1
+
+    with pytest.raises(MailServerDown):
+        await hand_over()
+    await hand_over()
+
+    assert len(mail_server.inbox.mails) == 1
+
+
+async def test_a_server_that_is_away_is_tried_later(mail_server: MailServer) -> None:
+    await mail_server.stop()
+
+    with pytest.raises(MailServerDown):
+        await hand_over()
+
+
+async def test_a_connection_lost_after_the_text_leaves_the_outcome_open(mail_server: MailServer) -> None:
+    mail_server.inbox.knobs.drop = 1
+
+    with pytest.raises(OutcomeUnknown):
+        await hand_over()
+
+    assert len(mail_server.inbox.mails) == 1
+
+
+async def test_a_server_that_hangs_does_not_hold_us(mail_server: MailServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    silent = socket.create_server(("127.0.0.1", 0))
+    use(monkeypatch, smtp_url=f"smtp://127.0.0.1:{silent.getsockname()[1]}")
+    monkeypatch.setattr(smtp, "TIMEOUT", 0.2)
+
+    with silent, pytest.raises(MailServerDown):
+        await hand_over()
+
+
+async def test_production_never_speaks_in_clear(mail_server: MailServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, smtp_url=mail_server.url, environment=Environment.PRODUCTION)
+
+    with pytest.raises(MailServerDown):
+        await hand_over()
+
+    assert mail_server.inbox.mails == []
+    assert mail_server.inbox.stats.received == 0
+
+
+def test_certificates_are_verified() -> None:
+    context = smtp._verified()
+
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.check_hostname
+    assert context.minimum_version >= ssl.TLSVersion.TLSv1_2

@@ -1,0 +1,136 @@
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import func, select, update
+
+from core import streams
+from core.database import transaction
+from core.jobs import Job, JobState
+from core.mail.deliveries import send
+from core.mail.models import Delivery, DeliveryState
+from tests.core.mail.server import MailServer, serve
+from tests.house import House
+
+if TYPE_CHECKING:
+    from workers.process import Process
+
+RECEIPT = {
+    "name": "Ada",
+    "bundle_name": "Starter",
+    "credits": "500",
+    "amount": "$5.00",
+    "purchase_id": "1",
+    "paid_on": "3 May 2026",
+}
+CODE = {"code": "012345", "email": "ada@example.com"}
+
+
+@pytest.fixture
+async def mail_server(house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[MailServer]:
+    async with serve(tmp_path, monkeypatch) as server:
+        yield server
+
+
+Attempt = Callable[[UUID], Awaitable[None]]
+
+
+@pytest.fixture
+async def attempt(house: House) -> AsyncIterator[Attempt]:
+    """What a worker does with a job's message, on the test's own loop."""
+    from workers import mail, runtime  # read the settings that `house` has set
+
+    redis = streams.connect()
+    here = cast("Process", SimpleNamespace(wire=streams.Wire(redis), runs={}))
+    yield partial(runtime.attempt, here, mail.send_mail)
+    await redis.aclose()
+
+
+async def make_mail(template: str, facts: dict[str, Any], recipient: str = "ada@example.com") -> tuple[UUID, UUID]:
+    key = f"test:{uuid4()}"
+    async with transaction() as session:
+        await send(session, key=key, account_id=None, recipient=recipient, template=template, facts=facts)
+    async with transaction() as session:
+        mail_id = (await session.scalars(select(Delivery.id).where(Delivery.key == key))).one()
+        return mail_id, (await session.scalars(select(Job.id).where(Job.key == f"mail:{mail_id}"))).one()
+
+
+async def states(mail_id: UUID, job_id: UUID) -> tuple[str, str]:
+    async with transaction() as session:
+        mail, job = await session.get_one(Delivery, mail_id), await session.get_one(Job, job_id)
+        return mail.state, job.state
+
+
+async def due_again(job_id: UUID) -> None:
+    async with transaction() as session:
+        await session.execute(update(Job).where(Job.id == job_id).values(available_at=func.now()))
+
+
+async def test_a_mail_is_sent_once_however_often_its_message_comes(attempt: Attempt, mail_server: MailServer) -> None:
+    mail_id, job_id = await make_mail("receipt", RECEIPT)
+
+    for _ in range(3):
+        await attempt(job_id)
+
+    assert len(mail_server.inbox.mails) == 1
+    assert await states(mail_id, job_id) == (DeliveryState.SENT, JobState.DONE)
+
+
+async def test_a_server_that_says_later_defers_the_mail(attempt: Attempt, mail_server: MailServer) -> None:
+    mail_id, job_id = await make_mail("receipt", RECEIPT)
+    mail_server.inbox.knobs.refuse = 1
+
+    await attempt(job_id)
+    deferred = await states(mail_id, job_id)
+    await due_again(job_id)
+    await attempt(job_id)
+
+    assert deferred == (DeliveryState.DEFERRED, JobState.QUEUED)
+    assert await states(mail_id, job_id) == (DeliveryState.SENT, JobState.DONE)
+    assert len(mail_server.inbox.mails) == 1
+
+
+async def test_a_refused_recipient_ends_the_mail(attempt: Attempt, mail_server: MailServer) -> None:
+    mail_server.inbox.knobs.refuse_recipients = ["*@bounce.example"]
+    mail_id, job_id = await make_mail("receipt", RECEIPT, "ada@bounce.example")
+
+    await attempt(job_id)
+
+    assert await states(mail_id, job_id) == (DeliveryState.FAILED, JobState.FAILED)
+    async with transaction() as session:
+        assert (await session.get_one(Delivery, mail_id)).error == "mail-refused"
+
+
+@pytest.mark.parametrize("taken", [True, False])
+async def test_a_receipt_whose_outcome_is_open_is_not_sent_twice(
+    attempt: Attempt, mail_server: MailServer, taken: bool
+) -> None:
+    mail_id, job_id = await make_mail("receipt", RECEIPT)
+    mail_server.inbox.knobs.drop, mail_server.inbox.knobs.drop_keeps = 1, taken
+
+    await attempt(job_id)
+    await attempt(job_id)
+
+    assert await states(mail_id, job_id) == (DeliveryState.FAILED, JobState.FAILED)
+    assert len(mail_server.inbox.mails) == taken
+    async with transaction() as session:
+        assert (await session.get_one(Delivery, mail_id)).error == "outcome-unknown"
+
+
+async def test_a_code_whose_outcome_is_open_is_sent_again_as_the_same_mail(
+    attempt: Attempt, mail_server: MailServer
+) -> None:
+    mail_id, job_id = await make_mail("verification", CODE)
+    mail_server.inbox.knobs.drop = 1
+
+    await attempt(job_id)
+    await due_again(job_id)
+    await attempt(job_id)
+
+    first, second = mail_server.inbox.mails
+    assert first["headers"]["Message-ID"] == second["headers"]["Message-ID"]
+    assert await states(mail_id, job_id) == (DeliveryState.SENT, JobState.DONE)
