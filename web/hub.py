@@ -64,9 +64,11 @@ class Hub:
         self._tasks = [loop.create_task(self._listen(), name="hub"), loop.create_task(self._ask_rows(), name="rows")]
 
     async def close(self) -> None:
-        for task in [*self._tasks, *self._catching_up]:
-            task.cancel()
-        await asyncio.gather(*self._tasks, *self._catching_up, return_exceptions=True)
+        left: set[asyncio.Task[None]] = {*self._tasks, *self._catching_up}
+        while left:  # again and again: a client that is just connecting may take a cancellation for its own time-out
+            for task in left:
+                task.cancel()
+            _, left = await asyncio.wait(left, timeout=0.2)
         await self._pubsub.aclose()  # type: ignore[no-untyped-call]
         await self.redis.aclose()
 
