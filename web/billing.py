@@ -1,13 +1,11 @@
 """Buying credits, and Stripe's webhook."""
 
 import asyncio
-import re
 from typing import Any
 from uuid import UUID, uuid4
 
 from quart import Blueprint, g, request
 from quart.typing import ResponseReturnValue
-from werkzeug.datastructures import Headers
 
 from core.billing import bundles, purchases, stripe_api, stripe_events
 from core.billing.models import Purchase
@@ -17,11 +15,11 @@ from core.database import transaction
 from core.errors import ClofyError, InvalidInput
 from core.settings import settings
 from web.inputs import Input, Line, body_limit, takes
+from web.replay import attempt_key
 from web.session import anyone, signed_in, webhook
 
 EVENT_LIMIT = 256 * 1024  # bytes, security.md 105
 ASKING = 3  # seconds that a polling page waits for Stripe
-ATTEMPT_KEY = re.compile(r"[\x21-\x7e]{1,255}")  # as long as Stripe's own
 PAGE = 50
 
 blueprint = Blueprint("billing", __name__)
@@ -58,7 +56,7 @@ def listed_bundles() -> list[dict[str, Any]]:
 @takes(NewPurchase)
 async def buy(data: NewPurchase) -> ResponseReturnValue:
     """Begin a purchase; the same Idempotency-Key gets the same one, and its page is made when Stripe answers."""
-    key = attempt_key(request.headers)
+    key = attempt_key() or str(uuid4())
     async with transaction() as session:
         purchase = await purchases.start(session, account_id=g.account.id, bundle=data.bundle, attempt_key=key)
     checkout_url = purchase.checkout_url
@@ -143,16 +141,6 @@ def shown(purchase: Purchase) -> dict[str, Any]:
         "created_at": purchase.created_at,
         "paid_at": purchase.paid_at,
     }
-
-
-def attempt_key(headers: Headers) -> str:
-    """The client's name for this attempt, or a fresh one. Raises InvalidInput."""
-    key = headers.get("Idempotency-Key")
-    if key is None:
-        return str(uuid4())
-    if not ATTEMPT_KEY.fullmatch(key):
-        raise InvalidInput(field="Idempotency-Key", rule="must be 1 to 255 visible ASCII characters")
-    return key
 
 
 def _after(text: str | None) -> UUID | None:

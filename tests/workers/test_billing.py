@@ -1,7 +1,7 @@
 """Events and purchases taken up by their tasks, as a worker runs them: claimed, fenced, tried again, given up."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -45,22 +45,30 @@ class Here:
 
     wire: streams.Wire
     runs: dict[UUID, Any] = field(default_factory=dict)
+    closers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+
+    def close_at_end(self, closer: Callable[[], Awaitable[None]]) -> None:
+        self.closers.append(closer)
 
     async def attempt(self, name: TaskName, job_id: UUID) -> None:
-        from workers import billing, runtime  # their Celery application reads the settings that `house` has set
+        from workers import runtime
 
-        assert billing.handle_stripe_event.name in runtime.TASKS
         await runtime.attempt(cast("Any", self), runtime.TASKS[name], job_id)
 
 
 @pytest.fixture
-async def here(house: House) -> AsyncIterator[Here]:
+async def here(house: House, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Here]:
+    from workers import billing  # its Celery application reads the settings that `house` has set
+
     redis = streams.connect()
-    wire = streams.Wire(redis)
-    yield Here(wire)
-    await wire.close()
+    made = Here(streams.Wire(redis))
+    monkeypatch.setattr(billing, "process", lambda: made)
+    yield made
+    await made.wire.close()
     await redis.aclose()
-    await stripe_api.close()
+    assert made.closers
+    for close in made.closers:
+        await close()
 
 
 @pytest.fixture
