@@ -20,6 +20,7 @@ from web import (
     inputs,
     jobs,
     live,
+    pages,
     probes,
     security,
     session,
@@ -33,6 +34,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     consultations.blueprint,
     jobs.blueprint,
     live.blueprint,
+    pages.blueprint,
 )
 
 API_VERSION = "0.1.0"
