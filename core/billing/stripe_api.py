@@ -193,7 +193,7 @@ def verified_event(body: bytes, signature: str, *, now: float | None = None) -> 
         event = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise ForgedEvent from error
-    if not _is_event(event):
+    if not _is_event(event) or b"\\u0000" in body:  # PostgreSQL keeps no NUL, and Stripe takes none
         raise ForgedEvent
     if event["api_version"] != API_VERSION:
         logger.error("stripe_event_of_other_version", event_id=event["id"], version=str(event["api_version"])[:50])

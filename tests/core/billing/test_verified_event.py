@@ -128,6 +128,7 @@ def test_a_garbled_header_is_refused(header: str) -> None:
         json.dumps(make_event(data=[])).encode(),
         json.dumps(make_event(data={"object": "cs_1"})).encode(),
         json.dumps([make_event()]).encode(),
+        json.dumps(make_event(note="\0")).encode(),
     ],
 )
 def test_what_is_signed_but_no_event_is_refused(body: bytes) -> None:
