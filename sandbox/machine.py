@@ -25,22 +25,39 @@ class Machine:
 
     def open(self) -> None:
         """Take the folder for us alone, and read or make what is remembered."""
+        self.lock = self._take_lock()
+        try:
+            self.secrets = self._remembered("secrets.json", make_secrets)
+            self.ports = self._ports()
+            logs = self.directory / "log"
+            logs.mkdir(exist_ok=True)
+            for log in logs.glob("*.log"):
+                log.replace(log.with_suffix(".log.1"))
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Leave the folder to others; it is no longer said that anything runs here."""
+        if self.lock is not None:
+            self.path("state.json").unlink(missing_ok=True)
+            self.lock.close()
+            self.lock = None
+
+    def _take_lock(self) -> IO[str]:
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            self.lock = (self.directory / "lock").open("w")
-            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock = (self.directory / "lock").open("w")
+        except OSError as error:
+            raise SandboxError(f"The sandbox cannot write to {self.directory}: {error.strerror}.") from None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            lock.close()
             raise SandboxError(
                 f"Another sandbox runs in {self.directory}. CLOFY_SANDBOX_DIR=... gives this one a folder of its own."
             ) from None
-        except OSError as error:
-            raise SandboxError(f"The sandbox cannot write to {self.directory}: {error.strerror}.") from None
-        self.secrets = self._remembered("secrets.json", make_secrets)
-        self.ports = self._ports()
-        logs = self.directory / "log"
-        logs.mkdir(exist_ok=True)
-        for log in logs.glob("*.log"):
-            log.replace(log.with_suffix(".log.1"))
+        return lock
 
     def path(self, name: str) -> Path:
         return self.directory / name
@@ -83,9 +100,6 @@ class Machine:
     def write_state(self, state: dict[str, Any]) -> None:
         """What scripts read: whole or not at all, and only for us, as it has passwords in it."""
         self._write("state.json", state)
-
-    def forget_state(self) -> None:
-        self.path("state.json").unlink(missing_ok=True)
 
     def _ports(self) -> dict[str, int]:
         """The same as last time where nobody else has taken them."""

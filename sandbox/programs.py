@@ -1,5 +1,6 @@
 """Which processes of the product run in the sandbox, as data. A new worker group is one entry."""
 
+import signal
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ class Program:
     arguments: list[str]
     environ: dict[str, str] = field(default_factory=dict)
     port: int | None = None
+    stop_signal: signal.Signals = signal.SIGTERM
 
     @property
     def command(self) -> list[str]:
@@ -43,6 +45,7 @@ def product(*, web_port: int, flower_port: int, flower_password: str, directory:
             [*celery, "flower", "--address=127.0.0.1", f"--port={flower_port}", "--persistent=False"],
             environ={"FLOWER_BASIC_AUTH": f"admin:{flower_password}"},  # not an argument, which all users could read
             port=flower_port,
+            stop_signal=signal.SIGKILL,  # on others it waits for its threads, minutes; it has nothing to lose
         ),
     ]
 

@@ -220,6 +220,7 @@ class Supervisor:
             log=self.machine.log(program.name),
             environ=environ | program.environ,
             directory=ROOT,
+            stop_signal=program.stop_signal,
             orphan_signal=signal.SIGKILL,  # without its database it could not drain; leases and sweepers take over
         )
         self.product.append(child)
@@ -241,14 +242,13 @@ class Supervisor:
     def _stop(self) -> None:
         began = time.monotonic()
         say("Stopping")
-        if self.machine.lock is not None:
-            self.machine.forget_state()
         for child in self.product:
             child.ask_to_stop()
         for child in self.product:
             child.stop(seconds=max(0.1, PRODUCT_STOPS_WITHIN - (time.monotonic() - began)))
         for part in reversed(self.parts):
             part.stop()
+        self.machine.close()
         say(f"Stopped in {time.monotonic() - began:.1f} s")
 
     def _print_table(self, seconds: float) -> None:
