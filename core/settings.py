@@ -18,7 +18,13 @@ WEAK_SECRETS = {"", "secret", "changeme", "change-me", "password", "test", "defa
 
 
 class Settings(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix="CLOFY_", env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="CLOFY_",
+        env_file=".env",
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,  # what was set may be a secret, and this error goes to the log
+    )
 
     environment: Environment = Environment.PRODUCTION
     public_url: str = Field(pattern=r"^https?://[^/]+$")
