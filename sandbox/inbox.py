@@ -87,7 +87,7 @@ class Inbox:
         envelope.rcpt_options.extend(options)
         return "250 OK"
 
-    async def handle_DATA(self, server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802
+    async def handle_DATA(self, server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802  # the name that aiosmtpd calls
         if self.knobs.delay_ms:
             await asyncio.sleep(self.knobs.delay_ms / 1000)
         if self.knobs.use("refuse"):
