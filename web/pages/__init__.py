@@ -14,6 +14,7 @@ from web.pages import context
 from web.pages.assets import assets, static_url
 from web.pages.filters import FILTERS
 from web.pages.paths import local_path
+from web.pages.prices import LIMITS
 from web.session import anyone, open_to_all, signed_in
 
 YEAR = 365 * 24 * 3600  # seconds: the longest that caches honour (RFC 9111 has no more to say)
@@ -105,7 +106,7 @@ async def consultations() -> ResponseReturnValue:
 @signed_in
 async def consultation(consultation_id: UUID) -> ResponseReturnValue:
     facts = await context.consultation(consultation_id, account_id=g.account.id)
-    return await page("consultation.html", facts)
+    return await page("consultation.html", {**facts, "limits": LIMITS})
 
 
 @blueprint.get("/statement")

@@ -4,6 +4,8 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+from web.pages.prices import longest_most_mc, usual_most_mc
+
 TEXTS_KEPT = timedelta(days=30)  # the privacy policy, section 4
 
 
@@ -61,6 +63,11 @@ def clock(value: str | datetime) -> str:
     return f"{when.day} {when:%b %Y, %H:%M} UTC"
 
 
+def is_purged(value: str | datetime) -> bool:
+    """Whether what was written at this time has been deleted by now."""
+    return purged_on(value) < datetime.now(UTC)
+
+
 def purged_on(value: str | datetime) -> datetime:
     """When the text of a message of this time is deleted."""
     return moment(value) + TEXTS_KEPT
@@ -87,16 +94,19 @@ def browser_text(user_agent: str) -> str:
     return f"{browser} on {system}" if system else browser
 
 
-FILTERS: dict[str, Callable[..., str | datetime]] = {
+FILTERS: dict[str, Callable[..., str | int | bool | datetime]] = {
     "credits": credits_text,
     "exact": exact_text,
     "signed": signed_text,
     "rough": rough_text,
     "rough_down": rough_down_text,
     "data": data_text,
+    "usual_most": usual_most_mc,
+    "longest_most": longest_most_mc,
     "browser": browser_text,
     "iso": iso,
     "day": day,
     "clock": clock,
     "purged_on": purged_on,
+    "is_purged": is_purged,
 }

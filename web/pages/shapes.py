@@ -45,7 +45,7 @@ class ServiceFacts(TypedDict):
     input_mc_per_1k: int
     output_mc_per_1k: int
     max_output_tokens: int
-    max_answer_mc: int  # the first question of a consultation, at the longest answer
+    max_answer_mc: int  # the first answer of a consultation, at its longest, to the longest question
     typical_answer_mc: int
     max_question_chars: int
 
@@ -118,14 +118,19 @@ class ConsultationPageFacts(TypedDict):
     consultation: ConsultationFacts
 
 
+class ServiceName(TypedDict):
+    slug: str
+    name: str
+
+
 class ConsultationRow(TypedDict):
     id: Id
-    service: ServiceFacts
+    service: ServiceName
     created_at: Time
-    first_question: str | None  # None: not asked yet, or purged
-    questions: int
-    cost_mc: int  # of all its answers
-    waiting: bool  # an answer is being written
+    beginning: str | None  # of the oldest question that is kept; None: not asked yet, or purged
+    questions: NotRequired[int]
+    cost_mc: NotRequired[int]  # of all its answers
+    waiting: NotRequired[bool]  # an answer is being written
 
 
 class ConsultationsPageFacts(TypedDict):
@@ -134,7 +139,7 @@ class ConsultationsPageFacts(TypedDict):
 
 
 class EntryFacts(TypedDict):
-    id: int
+    id: str
     created_at: Time
     kind: str  # purchase, grant, usage
     amount_mc: int

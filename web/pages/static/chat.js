@@ -12,6 +12,7 @@ import { soFar } from "./prices.js";
 const root = document.querySelector("[data-consultation]");
 const id = root.dataset.consultation;
 const service = JSON.parse(root.dataset.service);
+const limits = JSON.parse(root.dataset.limits);
 const path = `/api/consultations/${id}`;
 let available = JSON.parse(root.dataset.credits)?.available_mc ?? null;
 let running = null; // {job, answer, hold, tokens}
@@ -22,6 +23,7 @@ const announcer = new Announcer(root.querySelector("[data-spoken]"));
 const composer = new Composer(root.querySelector("[data-composer]"), {
   id,
   service,
+  limits,
   facts: () => ({ said, available }),
   send,
   stop,
@@ -38,10 +40,9 @@ function showProblem(problem) {
   const { status, code, facts } = problem;
   if (code === "not-enough-credits") {
     const { needed_mc: needed, available_mc: have } = facts;
-    const words =
-      needed === undefined
-        ? problem.detail
-        : `This needs ${credits(needed)} credits set aside, and you have ${credits(have)}: ${credits(needed - have)} are missing.`;
+    const missing = `you have ${credits(have ?? 0)}: ${credits((needed ?? 0) - (have ?? 0))} are missing.`;
+    const needs = `This needs ${credits(needed ?? 0)} credits set aside, and ${missing}`;
+    const words = needed === undefined ? problem.detail : needs;
     return composer.trouble(words, { href: `/credits?next=${here()}`, words: "Buy credits" });
   }
   if (status === 401) {
@@ -53,7 +54,8 @@ function showProblem(problem) {
   }
   const wait = facts?.retry_after ? ` Try again in ${facts.retry_after} seconds.` : "";
   const number = status >= 500 && facts?.request_id ? ` (request ${facts.request_id})` : "";
-  return composer.trouble(`${problem.errors[0]?.rule ?? problem.message}${wait}${number} Your question is kept.`);
+  const words = problem.errors[0] ? `A question ${problem.errors[0].rule}.` : problem.message;
+  return composer.trouble(`${words}${wait}${number} Your question is kept.`);
 }
 
 async function send(text, key) {
@@ -81,7 +83,7 @@ async function send(text, key) {
 function follow(job, hold, words) {
   running = { job, hold, tokens: 0, answer: conversation.beginAnswer(words) };
   composer.busy("answering");
-  composer.meter(soFar(service, said, 0), hold);
+  composer.meter(soFar(service, limits, said, 0), hold);
   live.watch(job, { deliver: (event) => take(job, event), lost: (problem) => lost(job, problem) });
 }
 
@@ -89,7 +91,7 @@ function take(job, { type, data }) {
   if (running?.job !== job) return;
   const { answer } = running;
   if (type === "queued") answer.state("Waiting for a free place");
-  if (type === "started") {
+  if (type === "started" && !answer.text) {
     answer.state("Thinking");
     say("The answer has begun.");
   }
@@ -99,12 +101,13 @@ function take(job, { type, data }) {
     announcer.add(data.text);
     count(data.tokens);
   }
-  if (type === "restarted") {
+  // Another attempt, or a stream that had to be told again: what was shown before counts no more.
+  else if (type === "started" || type === "restarted") {
     answer.replace(data.text ?? "");
     answer.state("Interrupted; it is being written anew");
     announcer.restart();
     say("The answer was interrupted and is being written anew.");
-    count(0);
+    count(data.tokens ?? 0);
   }
   if (type === "done" || type === "cancelled") end(data, type);
   if (type === "failed") end({ result: { state: "failed", cost_mc: 0, ...data.result } }, type);
@@ -112,19 +115,21 @@ function take(job, { type, data }) {
 
 function count(tokens) {
   running.tokens = tokens ?? running.tokens;
-  composer.meter(soFar(service, said, running.tokens), running.hold);
+  composer.meter(soFar(service, limits, said, running.tokens), running.hold);
 }
 
-// data: {chars?, result: the generation's outcome}; a cancelled job may have produced nothing at all.
+// data: {result: the generation's outcome, with `chars` of its text}; a cancelled job may have produced nothing at all.
 async function end(data, type) {
   const { answer, hold } = running;
   let result = data.result ?? (data.state ? data : null);
   running = null;
-  if (!result || (type === "done" && data.chars !== undefined && answer.length !== data.chars)) {
+  const chars = result?.chars ?? data.chars;
+  if (!result || (chars > 0 && answer.length !== chars)) {
     const found = await fetchOutcome(result?.message);
     result ??= found?.generation;
     if (found?.text) answer.replace(found.text);
   }
+  if (result?.state === "filtered") answer.replace(""); // what was withheld is not kept, here either
   result ??= { state: type === "cancelled" ? "stopped" : "failed", cost_mc: 0 };
   const outcome = { hold_mc: hold, ...result };
   answer.end(outcome);
@@ -177,9 +182,10 @@ async function stop() {
   try {
     await call("DELETE", `/api/jobs/${job}`);
   } catch (error) {
-    if (running?.job !== job || error.status === 404 || error.status === 409) return; // over already: its end is on its way
+    // Over already: its end is on its way.
+    if (running?.job !== job || error.status === 404 || error.status === 409) return;
     composer.busy("answering");
-    composer.meter(soFar(service, said, running.tokens), running.hold);
+    composer.meter(soFar(service, limits, said, running.tokens), running.hold);
     showProblem(error);
   }
 }

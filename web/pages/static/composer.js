@@ -14,11 +14,12 @@ export class Composer {
   #part = (name) => this.#form.querySelector(`[data-${name}]`);
 
   // service: prices and limits · facts(): {said, available} now · send(text, key), stop() are called for the buttons
-  constructor(form, { id, service, facts, send, stop }) {
+  constructor(form, { id, service, limits, facts, send, stop }) {
     this.#form = form;
     this.#input = this.#part("question");
     this.#draftName = `draft-${id}`;
     this.service = service;
+    this.limits = limits;
     this.facts = facts;
     // The draft is in this tab alone and goes with it, with the sign-out, or with the question's being taken.
     const draft = JSON.parse(sessionStorage.getItem(this.#draftName) ?? "null");
@@ -81,10 +82,15 @@ export class Composer {
 
   showPrice() {
     const { said, available } = this.facts();
-    const { about, most } = before(this.service, said, this.#input.value);
+    const { about, most } = before(this.service, this.limits, said, this.#input.value);
     const left = this.service.max_question_chars - length(this.#input.value);
     const room = left < 200 ? ` ${left} characters left.` : "";
-    const have = available === null ? "" : ` You have ${roughDown(available)}.`;
+    let have = "";
+    if (available !== null) {
+      let enough = available < most ? ": the answer may be cut short" : "";
+      if (available < about) enough = ", which may be too little";
+      have = ` You have ${roughDown(available)}${enough}.`;
+    }
     this.#part("price").textContent = `About ${rough(about)}, at most ${rough(most)} credits.${have}${room}`;
   }
 

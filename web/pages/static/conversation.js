@@ -15,7 +15,9 @@ const OUTCOMES = {
 function noteOf({ state, end_reason: reason, usage_estimated: estimated, cost_mc: cost, completion_tokens: written }) {
   if (state === "filtered") return "The content filter of the model’s host withheld the answer. Nothing was charged.";
   if (state === "failed") return "This was our fault or the model’s host’s. Nothing was charged; you can ask again.";
-  const counted = estimated ? "Tokens were counted by us, as the model did not report them." : "Tokens as the model reported them.";
+  const counted = estimated
+    ? "Tokens were counted by us, as the model did not report them."
+    : "Tokens as the model reported them.";
   if (state === "stopped" && !written) return "Stopped before anything was written. Nothing was charged.";
   if (state === "stopped") return `Charged for what had been written. ${counted}`;
   if (!cost) return "Nothing was charged.";

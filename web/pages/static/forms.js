@@ -72,11 +72,8 @@ function showProblem(form, problem) {
   const number = problem.status >= 500 && problem.facts.request_id ? ` (request ${problem.facts.request_id})` : "";
   const link = problem.status === 401 && form.dataset.api !== "/api/session";
   const here = encodeURIComponent(location.pathname + location.search);
-  showTrouble(
-    place,
-    wait ? `${words} Try again in ${wait < 90 ? `${wait} seconds` : `${Math.ceil(wait / 60)} minutes`}.` : words + number,
-    link ? { href: `/sign-in?next=${here}`, words: "Sign in" } : null,
-  );
+  const later = wait ? ` Try again in ${wait < 90 ? `${wait} seconds` : `${Math.ceil(wait / 60)} minutes`}.` : "";
+  showTrouble(place, words + later + number, link ? { href: `/sign-in?next=${here}`, words: "Sign in" } : null);
   (first ?? place).focus();
 }
 
@@ -85,13 +82,13 @@ function faultsOf(form) {
   for (const input of form.elements) {
     if (!input.willValidate || !input.name) continue;
     const { validity } = input;
+    // Browsers report tooShort only for what was typed, not for what a password manager filled in.
+    const isShort = validity.tooShort || (input.minLength > 0 && input.value.length < input.minLength);
     let words = "";
     if (validity.valueMissing) words = "Please fill this in.";
-    else if (validity.tooShort) words = `This needs at least ${input.minLength} characters.`;
+    else if (isShort) words = `This needs at least ${input.minLength} characters.`;
     else if (validity.patternMismatch) words = `Please give ${input.title || "what is asked for"}.`;
     else if (!validity.valid) words = input.validationMessage;
-    // Browsers report tooShort only for what was typed, not for what was filled in for us.
-    else if (input.minLength > 0 && input.value.length < input.minLength) words = `This needs at least ${input.minLength} characters.`;
     showFault(input, words);
     if (words) first ??= input;
   }

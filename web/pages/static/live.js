@@ -1,7 +1,7 @@
 // Following jobs: one websocket for all of them, long polling where sockets do not get through. No DOM here.
 //
 // Both ways carry the same events with the same ids, "<attempt>-<n>". Each watch keeps the last id that it saw: it is
-// what a reconnect asks from, and what a doubled event is known by, so changing the way loses nothing and repeats nothing.
+// what a reconnect asks from, and what a doubled event is known by, so changing the way loses and repeats nothing.
 
 import { call, Problem } from "./api.js";
 
@@ -83,6 +83,12 @@ export class Live {
     watch.deliver({ id, type, data: data ?? {} });
   }
 
+  #refused({ job, data }) {
+    const watch = this.#watches.get(job);
+    this.#forget(job);
+    watch?.lost(new Problem({ status: 404, code: data?.code, title: "There is no such answer, or it is not yours." }));
+  }
+
   // --- the socket
 
   async #connect() {
@@ -110,7 +116,8 @@ export class Live {
       if (message.type === "hello") {
         window.clearTimeout(late);
         this.#greeted();
-      } else if (message.job) this.#take(message.job, message);
+      } else if (message.type === "refused") this.#refused(message);
+      else if (message.job) this.#take(message.job, message);
     });
     opened.addEventListener("close", () => {
       window.clearTimeout(late);

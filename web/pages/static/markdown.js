@@ -91,7 +91,8 @@ function list(lines, at, depth) {
   let next = at;
   while (next < lines.length) {
     const item = lines[next].match(ITEM);
-    if (!item || indentOf(lines[next]) > base + 1 || indentOf(lines[next]) < base || /\d/.test(item[2]) !== ordered) break;
+    const deeper = indentOf(lines[next]) - base;
+    if (!item || deeper > 1 || deeper < 0 || /\d/.test(item[2]) !== ordered) break;
     const own = [item[3]];
     next += 1;
     while (next < lines.length) {

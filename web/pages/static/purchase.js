@@ -18,7 +18,7 @@ async function end(state) {
   const [title, payment, words] = ENDS[state];
   part("title").textContent = title;
   part("payment").textContent = payment;
-  part("progress").textContent = words;
+  tell(words);
   sessionStorage.removeItem(`purchase-${root.dataset.bundle}`);
   part(state === "paid" ? "next" : "again").hidden = false;
   if (state !== "paid") return;
@@ -36,11 +36,16 @@ async function end(state) {
   part("balance-row").querySelector("[data-available]").textContent = credits(have.available_mc);
 }
 
+// The region is live: the same words again are not said again.
+function tell(words) {
+  if (part("progress").textContent !== words) part("progress").textContent = words;
+}
+
 function waiting(since) {
   const seconds = (Date.now() - since) / 1000;
   if (seconds < 8) return "Stripe is telling us about your payment.";
   if (seconds < 40) return "This takes a little longer than usual. You need not stay: the credits come by themselves.";
-  return "Your bank may still be confirming. You can close this page: the credits come by themselves, with a receipt by mail.";
+  return "Your bank may still be confirming. You can close this page: the credits come by themselves, and a mail with them.";
 }
 
 async function follow() {
@@ -51,14 +56,13 @@ async function follow() {
     state = found.state ?? state;
     if (state in ENDS) break;
     if (found.status === 401) {
-      part("progress").textContent = "You are signed out here. Your payment is not lost: sign in and look at your statement.";
-      return;
+      return tell("You are signed out here. Your payment is not lost: sign in and look at your statement.");
     }
-    part("progress").textContent = found.code === "offline" ? "We cannot be reached just now; trying again." : waiting(since);
+    tell(found.code === "offline" ? "We cannot be reached just now; trying again." : waiting(since));
     await new Promise((resolve) => window.setTimeout(resolve, pause));
   }
-  if (state in ENDS) await end(state);
-  else part("progress").textContent = "Still not confirmed. The credits come by themselves once it is; your statement will show them.";
+  if (state in ENDS) return end(state);
+  return tell("Still not confirmed. The credits come by themselves once it is; your statement will show them.");
 }
 
 follow();
