@@ -1,13 +1,20 @@
 """The real things that tests talk to: PostgreSQL, Valkey, the vendors' stand-ins; and the product's own processes."""
 
+import asyncio
 import os
+import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import httpx
+from celery import Celery
+from redis import Redis
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from sandbox.postgres import Postgres
 from sandbox.processes import Child, free_port
@@ -129,6 +136,72 @@ class Stack(House):
         worker.start()
         self.wait_for_worker(worker)
 
+    def sql(self, query: str, **values: object) -> list[dict[str, Any]]:
+        """Ask the house's PostgreSQL directly, in a transaction that is committed."""
+
+        async def ask() -> list[dict[str, Any]]:
+            engine = create_async_engine(self.postgres.url)
+            async with engine.begin() as connection:
+                result = await connection.execute(text(query), values)
+                rows = [dict(row) for row in result.mappings()] if result.returns_rows else []
+            await engine.dispose()
+            return rows
+
+        with ThreadPoolExecutor(1) as pool:  # the caller may be on a loop
+            return pool.submit(asyncio.run, ask()).result()
+
+    def redis(self) -> Redis:
+        return Redis.from_url(self.valkey.url)
+
+    def freeze_redis(self) -> None:
+        os.kill(self.valkey.pid, signal.SIGSTOP)
+
+    def thaw_redis(self) -> None:
+        os.kill(self.valkey.pid, signal.SIGCONT)
+
+    def ring_all_again(self) -> None:
+        """Send the message of every job once more, as Celery does after each trouble with its broker."""
+        with Celery(broker=self.valkey.url) as celery:
+            for job in self.sql("select id, task, queue from jobs"):
+                celery.send_task(job["task"], args=[str(job["id"])], queue=job["queue"], ignore_result=True)
+
+    async def quiet(self, *, seconds: float = 30) -> None:
+        """Until no job waits or runs, and no message lies in a queue or in a worker's hands."""
+        deadline = time.monotonic() + seconds
+        with self.redis() as redis:
+            while True:
+                busy = self.sql("select count(*) from jobs where state in ('queued', 'running')")[0]["count"]
+                messages = sum(redis.llen(name) for name in ("ai", "mail", "billing", "upkeep")) + redis.hlen("unacked")
+                if not busy and not messages:
+                    return
+                assert time.monotonic() < deadline, f"{busy} jobs, {messages} messages"
+                await asyncio.sleep(0.1)
+
+    def leave_credits(self, email: str, amount_mc: int) -> None:
+        """Take all but this much from an account, by an entry like any other."""
+        self.sql(
+            """
+            with account as (
+                update credit_accounts set balance_mc = :amount
+                where account_id = (select id from accounts where email = :email)
+                returning account_id, new.balance_mc - old.balance_mc as change
+            )
+            insert into credit_entries (account_id, amount_mc, balance_after_mc, kind, source)
+            select account_id, change, :amount, 'grant', 'test:' || gen_random_uuid() from account
+            """,
+            amount=amount_mc,
+            email=email,
+        )
+
+    def unbalanced(self) -> list[dict[str, Any]]:
+        """Accounts whose balance is not the sum of their entries, or whose held amount is not that of their holds."""
+        return self.sql("""
+            select account_id from credit_accounts a
+            where balance_mc <> (select coalesce(sum(amount_mc), 0) from credit_entries where account_id = a.account_id)
+            or held_mc <> (select coalesce(sum(amount_mc), 0) from credit_holds
+                           where account_id = a.account_id and state = 'held')
+        """)
+
     def _web(self, number: int) -> Child:
         flags = f"--factory web.app:create_app --host 127.0.0.1 --port {self.web_ports[number]} --loop uvloop"
         flags += (
@@ -151,12 +224,3 @@ def _answers(url: str) -> bool:
         return httpx.get(url, timeout=2).is_success
     except httpx.TransportError:
         return False
-
-
-def until(what: str, seconds: float, true: "object") -> None:
-    """Poll a condition of another process, which has no event to await, until it holds or the time is up."""
-    assert callable(true)
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(0.05)

@@ -16,7 +16,10 @@ def stack() -> Iterator[Stack]:
 
 @pytest.fixture(autouse=True)
 def _calm(stack: Stack) -> None:
+    """Knobs as at the start, and no messages that an earlier test's killed worker has left in its hands."""
     stack.reset()
+    with stack.redis() as redis:
+        redis.delete("unacked", "unacked_index")
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import httpx
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.typing import Origin
 
 from tests.house import House
 
@@ -47,7 +48,7 @@ class Person:
         """The mails that came to this person, once there are `count`."""
         deadline = asyncio.get_running_loop().time() + seconds
         while True:
-            got = httpx.get(f"{self.house.standins.url}/mail", params={"to": self.email}).json()
+            got = (await self.http.get(f"{self.house.standins.url}/mail", params={"to": self.email})).json()
             mails: list[dict[str, Any]] = got["mails"] if isinstance(got, dict) else got
             if len(mails) >= count:
                 return mails
@@ -77,9 +78,18 @@ class Person:
         )
         assert begun.status_code == 201, begun.text
         purchase: dict[str, Any] = begun.json()
-        paid = httpx.post(purchase["checkout_url"] + "/complete")
+        paid = await self.http.post(purchase["checkout_url"] + "/complete")
         assert paid.is_success, paid.text
         return purchase
+
+    async def event_at_stripe(self, kind: str, purchase: str) -> str:
+        """The body of the event that Stripe has about a purchase."""
+        headers = {"Authorization": f"Bearer {self.house.standins.stripe_key}"}
+        answer = await self.http.get(
+            f"{self.house.standins.stripe_url}/v1/events?type={kind}&limit=100", headers=headers
+        )
+        events = answer.raise_for_status().json()["data"]
+        return json.dumps(next(one for one in events if one["data"]["object"]["client_reference_id"] == purchase))
 
     async def credits(self) -> dict[str, int]:
         balance: dict[str, int] = await self.get("/api/credits")
@@ -104,30 +114,68 @@ class Person:
         assert response.status_code == 202, response.text
         return str(response.json()["job"])
 
+    async def ticket(self) -> str:
+        return str((await self.call("POST", "/api/live-ticket")).raise_for_status().json()["ticket"])
+
+    async def open_socket(
+        self,
+        web_url: str | None = None,
+        *,
+        origin: str | None,
+        cookies: str | None = None,
+        hello: bool = False,
+        max_queue: int = 1000,
+    ) -> ClientConnection:
+        """A socket to this web process, or another one; as a browser sends it, or not quite."""
+        if cookies is None:
+            cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in self.http.cookies.jar)
+        socket = await connect(
+            (web_url or self.house.web_url).replace("http://", "ws://") + "/live",
+            additional_headers={"Cookie": cookies, "Host": self.house.web_url.removeprefix("http://")},
+            origin=None if origin is None else Origin(origin),
+            compression=None,
+            max_size=None,
+            max_queue=max_queue,
+        )
+        if hello:
+            await socket.send(json.dumps({"hello": await self.ticket()}))
+            assert json.loads(await socket.recv()) == {"type": "hello"}
+        return socket
+
     @asynccontextmanager
     async def live(self, web_url: str | None = None) -> AsyncIterator[ClientConnection]:
-        """An open socket that has said hello, to this web process or another one."""
-        ticket = (await self.call("POST", "/api/live-ticket")).raise_for_status().json()["ticket"]
-        cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in self.http.cookies.jar)
-        url = (web_url or self.house.web_url).replace("http://", "ws://") + "/live"
-        headers = {"Cookie": cookies, "Host": self.house.web_url.removeprefix("http://")}
-        host_headers = {"Cookie": headers["Cookie"]}
-        async with connect(
-            url,
-            additional_headers=host_headers,
-            origin=self.house.web_url,
-            compression=None,
-            max_size=None,  # type: ignore[arg-type]
-        ) as socket:
-            await socket.send(json.dumps({"hello": ticket}))
-            assert json.loads(await socket.recv()) == {"type": "hello"}
+        """An open socket that has said hello."""
+        socket = await self.open_socket(web_url, origin=self.house.web_url, hello=True)
+        try:
             yield socket
+        finally:
+            await socket.close()
 
     async def follow(self, job: str, after: str = "") -> list[Event]:
         """All events of a job after an id, over a socket, to its end."""
         async with self.live() as socket:
             await socket.send(json.dumps({"watch": job, "after": after}))
             return await to_the_end(socket)
+
+    async def until_event(self, job: str, kind: str, *, seconds: float = 20) -> None:
+        """Until a job has told an event of this type."""
+        deadline, after = asyncio.get_running_loop().time() + seconds, ""
+        while True:
+            got = await self.get(f"/api/jobs/{job}/events?after={after}&wait=5")
+            if kind in [event["type"] for event in got["events"]]:
+                return
+            after = got["events"][-1]["id"] if got["events"] else after
+            assert asyncio.get_running_loop().time() < deadline, f"no {kind} of {job}"
+
+    async def until_ended(self, job: str, *, seconds: float = 60) -> dict[str, Any]:
+        """The job, once its row says that it has ended."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        while True:
+            seen: dict[str, Any] = await self.get(f"/api/jobs/{job}")
+            if seen["state"] not in ("queued", "running"):
+                return seen
+            assert asyncio.get_running_loop().time() < deadline, seen
+            await asyncio.sleep(0.2)
 
     async def poll(self, job: str, after: str = "") -> list[Event]:
         """The same by long polling."""
