@@ -1,15 +1,11 @@
 """What a new house opens with: its services, and where passwords are given for them, an admin and a demo account."""
 
 import os
-from datetime import UTC, datetime
 from uuid import UUID
 
-from sqlalchemy import select
-from sqlalchemy.dialects.postgresql import insert
-
-from core.accounts.addresses import parse_address
-from core.accounts.models import Account, Role
+from core.accounts.models import Role
 from core.accounts.passwords import hash_password
+from core.accounts.profile import provide_account
 from core.consultations import catalogue
 from core.consultations.offers import OFFERS
 from core.credits import ledger
@@ -33,11 +29,8 @@ async def plant() -> None:
 
 
 async def _account(email: str, name: str, password: str, role: Role) -> UUID:
-    address = parse_address(email)
-    facts = {"password_hash": await hash_password(password), "role": role, "email_verified_at": datetime.now(UTC)}
-    row = insert(Account).values(email=address.email, email_key=address.key, name=name, **facts)
+    password_hash = await hash_password(password)
     async with transaction() as session:
-        await session.execute(row.on_conflict_do_update(index_elements=["email_key"], set_=facts))
-        account_id = (await session.execute(select(Account.id).where(Account.email_key == address.key))).scalar_one()
+        account_id = await provide_account(session, email=email, password_hash=password_hash, name=name, role=role)
     print(f"{role}: {email}")
     return account_id

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from core import replays
-from core.accounts import web_sessions
+from core.accounts import forgetting
 from core.consultations import generations, partitions
 from core.database import transaction
 from core.queue import TaskName
@@ -30,6 +30,6 @@ async def prepare_partitions(_: Run) -> dict[str, Any]:
 @task(TaskName.FORGET_EXPIRED, time_allowed=timedelta(minutes=5))
 async def forget_expired(_: Run) -> dict[str, Any]:
     async with transaction() as session:
-        sessions = await web_sessions.forget_expired(session)
+        ended = await forgetting.forget_ended(session)
         answers = await replays.forget(session, before=datetime.now(UTC) - replays.KEPT)
-        return {"sessions": sessions, "answers": answers}
+        return {**ended, "answers": answers}

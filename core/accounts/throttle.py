@@ -4,7 +4,7 @@ import hmac
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import delete, func, literal, select, text
+from sqlalchemy import delete, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.accounts.models import Throttle
@@ -81,8 +81,3 @@ async def admit(session: AsyncSession, guarded: Guarded, *, who: str) -> None:
 async def forgive(session: AsyncSession, guarded: Guarded, *, who: str) -> None:
     """Forget the tries: who succeeded has proven to be the owner."""
     await session.execute(delete(Throttle).where(Throttle.key == _key(guarded, who)))
-
-
-async def purge_throttles(session: AsyncSession) -> None:
-    """Drop what is long forgotten anyway."""
-    await session.execute(delete(Throttle).where(Throttle.last_at < func.now() - literal(timedelta(days=1))))

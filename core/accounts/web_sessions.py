@@ -6,10 +6,9 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import CursorResult, bindparam, delete, func, select, update
+from sqlalchemy import bindparam, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core import database
@@ -125,9 +124,3 @@ async def revoke_session(session: AsyncSession, *, account_id: UUID, session_id:
     """End one of the account's own sessions; False if it has no such session."""
     mine = delete(WebSession).where(WebSession.account_id == account_id, WebSession.id == session_id)
     return (await session.scalar(mine.returning(WebSession.id))) is not None
-
-
-async def forget_expired(session: AsyncSession) -> int:
-    """Delete sessions past their ends; returns how many."""
-    gone = delete(WebSession).where((WebSession.expires_at < func.now()) | (WebSession.seen_at < func.now() - IDLE_END))
-    return cast("CursorResult[Any]", await session.execute(gone)).rowcount

@@ -1,0 +1,28 @@
+"""What accounts leave behind, and when it goes."""
+
+from datetime import timedelta
+from typing import Any, cast
+
+from sqlalchemy import CursorResult, delete, func
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core.accounts.models import Account, AccountCode, Throttle, WebSession
+from core.accounts.web_sessions import IDLE_END
+
+UNPROVEN_KEPT = timedelta(days=7)  # an address that nobody confirmed may be somebody's who never asked for this
+TRACES_KEPT = timedelta(days=1)  # longer than any code lives and any throttle remembers
+
+
+async def forget_ended(session: AsyncSession) -> dict[str, int]:
+    """Delete ended sessions, codes and throttles of yesterday, and accounts whose address was not proven; how many."""
+    ended = (WebSession.expires_at < func.now()) | (WebSession.seen_at < func.now() - IDLE_END)
+    unproven = Account.email_verified_at.is_(None) & (Account.created_at < func.now() - UNPROVEN_KEPT)
+    gone = {
+        "sessions": delete(WebSession).where(ended),
+        "codes": delete(AccountCode).where(AccountCode.created_at < func.now() - TRACES_KEPT),
+        "throttles": delete(Throttle).where(Throttle.last_at < func.now() - TRACES_KEPT),
+        "accounts": delete(Account).where(unproven),
+    }
+    return {
+        name: cast("CursorResult[Any]", await session.execute(statement)).rowcount for name, statement in gone.items()
+    }
