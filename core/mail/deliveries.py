@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -116,9 +116,3 @@ async def sending_ended(session: AsyncSession, job: Job, _outcome: JobState, rea
     await session.execute(
         update(Delivery).where(*not_sent).values(state=DeliveryState.FAILED, error=reason, facts=_without_secrets())
     )
-
-
-async def state_of(session: AsyncSession, *, account_id: UUID, key: str) -> str | None:
-    """Where one of the account's own mails is."""
-    mine = (Delivery.account_id == account_id, Delivery.key == key)
-    return await session.scalar(select(Delivery.state).where(*mine))
