@@ -1,11 +1,13 @@
-"""python -m sandbox up | tour | with-postgres -- COMMAND | stand-ins"""
+"""python -m sandbox up                         the cloud on one machine, until Ctrl-C
+python -m sandbox with-postgres -- COMMAND    run a command with an empty PostgreSQL"""
 
 import subprocess
 import sys
 
 from sandbox.machine import Machine, make_secrets
-from sandbox.postgres import Postgres, scratch_directory
+from sandbox.postgres import Postgres
 from sandbox.processes import SandboxError
+from sandbox.reach import scratch_directory
 
 
 def up() -> int:

@@ -169,6 +169,10 @@ class Supervisor:
         if not urls["database_url"]:
             postgres = Postgres(machine.path("postgres"), ports["postgres"])
             self._start_part("PostgreSQL", postgres, [postgres.child])
+            if postgres.home != postgres.directory:
+                say(
+                    f"PostgreSQL runs as {postgres.user}, who may not enter this folder; its data is in {postgres.home}"
+                )
             urls["database_url"] = postgres.url
         if not urls["redis_url"]:
             valkey = Valkey(machine.path("valkey"), ports["valkey"])

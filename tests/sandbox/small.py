@@ -13,7 +13,7 @@ def main() -> int:
     port = int(os.environ["SMALL_PORT"])
     programs = [
         Program("web", ["http.server", str(port), "--bind", "127.0.0.1"], port=port),
-        Program("stubborn", ["tests.sandbox.stubborn"]),
+        Program("worker", ["tests.sandbox.stubborn", *os.environ.get("SMALL_MANNERS", "polite").split()]),
     ]
     steps = [Program("first-step", sys.argv[1:] or ["this"])]
     try:

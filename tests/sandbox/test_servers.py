@@ -8,8 +8,10 @@ import asyncpg
 import pytest
 import redis
 
-from sandbox.postgres import Postgres, scratch_directory
+from sandbox import reach
+from sandbox.postgres import Postgres
 from sandbox.processes import SandboxError
+from sandbox.reach import scratch_directory
 from sandbox.valkey import Valkey
 
 
@@ -49,11 +51,25 @@ async def test_postgres_wants_its_password(scratch: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has to run PostgreSQL as somebody else")
-def test_a_folder_closed_to_postgres_is_told_in_a_sentence() -> None:
+async def test_postgres_runs_though_its_folder_is_closed_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    with scratch_directory() as directory, scratch_directory() as elsewhere:
+        monkeypatch.setattr(reach, "OPEN_PLACE", elsewhere / "open")
+        directory.chmod(0o700)
+        with Postgres(directory / "postgres") as first:
+            await query(first, "CREATE TABLE kept (n int)", "INSERT INTO kept VALUES (7)")
+        with Postgres(directory / "postgres") as second:
+            assert await query(second, "SELECT n FROM kept") == 7
+            assert second.home.is_relative_to(elsewhere)
+        assert directory.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has to run PostgreSQL as somebody else")
+def test_where_postgres_can_be_nowhere_one_is_told_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     with scratch_directory() as directory:
+        monkeypatch.setattr(reach, "OPEN_PLACE", Path("/proc/none"))
         directory.chmod(0o700)
 
-        with pytest.raises(SandboxError, match=rf"may not enter {directory}.*chmod o\+x"):
+        with pytest.raises(SandboxError, match="run as an ordinary user, or move the clone"):
             Postgres(directory / "postgres").start()
 
 
