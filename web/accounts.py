@@ -10,7 +10,7 @@ from quart.globals import request_ctx
 from quart.typing import ResponseReturnValue
 
 from core.accounts import profile, registration, sign_in, web_sessions
-from core.accounts.models import Account
+from core.accounts.models import Account, WebSession
 from core.accounts.registration import TooYoung
 from core.database import transaction
 from core.errors import NotFound
@@ -177,19 +177,19 @@ async def list_sessions() -> ResponseReturnValue:
     """Where the account is signed in, the latest used first."""
     async with transaction() as session:
         rows = await web_sessions.list_sessions(session, account_id=g.account.id)
+    return {"sessions": [device(row, g.account.session_id) for row in rows]}
+
+
+def device(row: WebSession, current: UUID) -> dict[str, Any]:
+    """A place where the account is signed in, as its owner sees it."""
     return {
-        "sessions": [
-            {
-                "id": row.id,
-                "user_agent": row.user_agent,
-                "ip": row.ip,
-                "created_at": row.created_at,
-                "seen_at": row.seen_at,
-                "expires_at": row.expires_at,
-                "current": row.id == g.account.session_id,
-            }
-            for row in rows
-        ]
+        "id": row.id,
+        "user_agent": row.user_agent,
+        "ip": row.ip,
+        "created_at": row.created_at,
+        "seen_at": row.seen_at,
+        "expires_at": row.expires_at,
+        "current": row.id == current,
     }
 
 

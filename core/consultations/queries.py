@@ -43,16 +43,21 @@ async def consultation(session: AsyncSession, consultation_id: UUID, *, account_
         .order_by(Message.id.desc())
         .limit(MOST_MESSAGES)
     )
-    messages = [
-        {
+    messages: list[dict[str, Any]] = []
+    answers: dict[UUID, dict[str, Any]] = {}
+    for message, words, generation in await session.execute(rows):
+        shown = {
             "id": str(message.id),
             "role": message.role,
             "text": words,
             "created_at": message.created_at.isoformat(),
             "generation": _of(generation) if generation else None,
         }
-        for message, words, generation in await session.execute(rows)
-    ]
+        if generation is None:
+            answers[message.id] = shown  # newest first: before its question, after which it is shown
+        else:
+            answer = answers.pop(generation.answer_id, None) if generation.answer_id else None
+            messages += [answer, shown] if answer else [shown]
     return {
         "id": str(begun.id),
         "created_at": begun.created_at.isoformat(),

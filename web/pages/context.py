@@ -3,42 +3,93 @@
 Each raises core.errors.NotFound for what is not there or not the account's.
 """
 
+from typing import Any, cast
 from uuid import UUID
 
+from quart import g, request
+
+from core.accounts import web_sessions
+from core.billing import purchases
+from core.consultations import catalogue, queries
+from core.credits import ledger
+from core.database import transaction
+from core.errors import NotFound
+from web import accounts, billing, credits  # noqa: A004  # the noun of the house
 from web.pages import shapes
+from web.security import csrf_token, nonce
 
 
 async def common() -> shapes.Common:
-    raise NotImplementedError  # the lead: nonce and token of web/security.py, g.account, credits of core.credits
+    account = g.get("account")
+    has: shapes.CreditFacts | None = None
+    if account is not None:
+        async with transaction() as session:
+            has = cast("shapes.CreditFacts", credits.shown(await ledger.balance(session, account_id=account.id)))
+    path = request.full_path if request.query_string else request.path
+    shown: shapes.AccountFacts | None = None
+    if account is not None:
+        shown = {"id": account.id, "name": account.name, "email": account.email, "role": account.role}
+    return {"nonce": nonce(), "csrf_token": csrf_token(), "account": shown, "credits": has, "path": path}
+
+
+def _bundles() -> list[shapes.BundleFacts]:
+    return cast("list[shapes.BundleFacts]", billing.listed_bundles())
 
 
 async def home() -> shapes.HomeFacts:
-    raise NotImplementedError  # the lead: listed services in their order, bundles
+    async with transaction() as session:
+        services = [catalogue.describe(one) for one in await catalogue.listed(session)]
+    return {"services": cast("list[shapes.ServiceFacts]", services), "bundles": _bundles()}
 
 
 async def service(slug: str) -> shapes.ServicePageFacts:
-    raise NotImplementedError  # the lead
+    async with transaction() as session:
+        described = catalogue.describe(await catalogue.offered(session, slug))
+    return {"service": cast("shapes.ServiceFacts", described)}
 
 
 async def buying() -> shapes.CreditPageFacts:
-    raise NotImplementedError  # the lead: bundles
+    return {"bundles": _bundles()}
 
 
 async def purchase(purchase_id: UUID, *, account_id: UUID) -> shapes.PurchasePageFacts:
-    raise NotImplementedError  # the lead: from our row alone, without asking Stripe; the page then polls the API
+    """From our row alone; the page then asks the API, which asks Stripe."""
+    async with transaction() as session:
+        bought = billing.shown(await purchases.get(session, purchase_id, account_id=account_id))
+    return {"purchase": cast("shapes.PurchaseFacts", bought)}
+
+
+def _last_id(after: str | None) -> UUID | None:
+    try:
+        return UUID(after) if after else None
+    except ValueError:
+        raise NotFound from None
 
 
 async def consultations(*, account_id: UUID, after: str | None) -> shapes.ConsultationsPageFacts:
-    raise NotImplementedError  # the lead
+    async with transaction() as session:
+        found = await queries.consultations(session, account_id=account_id, after=_last_id(after))
+    return {
+        "consultations": cast("list[shapes.ConsultationRow]", found),
+        "next": found[-1]["id"] if len(found) == queries.PAGE else None,
+    }
 
 
 async def consultation(consultation_id: UUID, *, account_id: UUID) -> shapes.ConsultationPageFacts:
-    raise NotImplementedError  # the lead
+    async with transaction() as session:
+        found = await queries.consultation(session, consultation_id, account_id=account_id)
+    return {"consultation": cast("shapes.ConsultationFacts", found)}
 
 
 async def statement(*, account_id: UUID, after: str | None) -> shapes.StatementPageFacts:
-    raise NotImplementedError  # the lead: as GET /api/credits/entries
+    if after and not (after.isascii() and after.isdigit() and len(after) < 19):
+        raise NotFound
+    async with transaction() as session:
+        lines: Any = await credits.statement(session, account_id=account_id, after=int(after) if after else None)
+    return cast("shapes.StatementPageFacts", lines)
 
 
 async def account(*, account_id: UUID, session_id: UUID) -> shapes.AccountPageFacts:
-    raise NotImplementedError  # the lead: as GET /api/sessions; `current` by session_id
+    async with transaction() as session:
+        rows = await web_sessions.list_sessions(session, account_id=account_id)
+    return {"sessions": cast("list[shapes.SessionFacts]", [accounts.device(row, session_id) for row in rows])}
