@@ -121,20 +121,22 @@ async def serve(arguments: argparse.Namespace) -> None:
         webhook_secret=os.environ["CLOFY_STRIPE_WEBHOOK_SECRETS"].split(",")[0],
         knobs=webhooks.Knobs(webhook_url=arguments.webhook_url),
     )
-    stripe.url = f"http://127.0.0.1:{arguments.port}"
+    stripe.url = arguments.public_url or f"http://127.0.0.1:{arguments.port}"
     app = create_app(stripe, inbox, arguments.openai_url, with_stripe=not arguments.no_stripe)
     settings = uvicorn.Config(
-        app, host="127.0.0.1", port=arguments.port, log_level="warning", lifespan="on", timeout_graceful_shutdown=1
+        app, host=arguments.host, port=arguments.port, log_level="warning", lifespan="on", timeout_graceful_shutdown=1
     )
     async with contextlib.AsyncExitStack() as stack:
         if not arguments.no_mail:
-            await stack.enter_async_context(await mail.listen(inbox, arguments.smtp_port))
+            await stack.enter_async_context(await mail.listen(inbox, arguments.smtp_port, host=arguments.host))
         await uvicorn.Server(settings).serve()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--directory", type=Path, required=True)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--public-url", default="", help="where payers reach the page to pay on, if elsewhere")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--smtp-port", type=int, required=True)
     parser.add_argument("--webhook-url", default="")

@@ -146,14 +146,14 @@ def _part(message: EmailMessage, kind: str) -> str:
     return str(body.get_content()) if body is not None else ""
 
 
-async def listen(inbox: Inbox, port: int) -> asyncio.Server:
+async def listen(inbox: Inbox, port: int, *, host: str = "127.0.0.1") -> asyncio.Server:
     """The SMTP side."""
     loop = asyncio.get_running_loop()
 
     def connection() -> SMTP:
         return SMTP(inbox, hostname="inbox.sandbox", ident="sandbox", enable_SMTPUTF8=True, loop=loop)
 
-    return await loop.create_server(connection, "127.0.0.1", port)
+    return await loop.create_server(connection, host, port)
 
 
 def blueprint(inbox: Inbox) -> Blueprint:
