@@ -25,7 +25,6 @@ USER 10001:10001
 FROM runtime AS stand-ins
 COPY --from=build-stand-ins /opt/clofy /opt/clofy
 COPY sandbox sandbox
-CMD ["python", "-m", "sandbox", "stand-ins"]
 
 FROM node:22-bookworm-slim AS azurite
 RUN npm install --global --no-fund --no-audit azurite@3.37.0 \

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -54,11 +55,14 @@ def test_no_worker_consumes_a_queue_that_nobody_rings() -> None:
     assert {policy.queue for policy in POLICIES.values()} <= consumed
 
 
+def names_used(service: dict[str, Any], kind: str) -> set[str]:
+    entries = [entry.split(":")[0] for entry in service.get(kind, [])]
+    return {entry for entry in entries if not entry.startswith((".", "/"))}
+
+
 @pytest.mark.parametrize("kind", ["networks", "volumes"])
 def test_what_a_service_uses_is_declared_and_what_is_declared_is_used(kind: str) -> None:
-    used = set()
-    for service in services().values():
-        used |= {entry.split(":")[0] for entry in service.get(kind, []) if not entry.startswith((".", "/"))}
+    used = {name for service in services().values() for name in names_used(service, kind)}
 
     assert used == set(compose()[kind])
 
@@ -97,10 +101,14 @@ def test_every_service_is_confined() -> None:
     assert [name for name, service in services().items() if "cap_add" in service] == ["certificates"]
 
 
-def test_only_the_web_and_flower_are_reached_from_outside_and_only_from_this_machine_unless_told() -> None:
+def test_few_are_reached_from_outside_and_only_from_this_machine_unless_told() -> None:
     ports = {name: service["ports"] for name, service in services().items() if "ports" in service}
 
-    assert ports == {"web": ["${WEB_BIND:-127.0.0.1:8000}:8000"], "flower": ["127.0.0.1:5555:5555"]}
+    assert ports == {
+        "web": ["${WEB_BIND:-127.0.0.1:8000}:8000"],
+        "flower": ["127.0.0.1:5555:5555"],
+        "stand-ins": ["127.0.0.1:9000:9000"],
+    }
     assert compose()["networks"]["back"] == {"internal": True}
     assert services()["postgres"]["networks"] == services()["redis"]["networks"] == ["back"]
     assert services()["flower"]["environment"]["FLOWER_BASIC_AUTH"].startswith("${FLOWER_BASIC_AUTH:?")
@@ -197,4 +205,4 @@ def test_redis_never_evicts_and_writes_down_what_it_holds() -> None:
 def test_the_stand_ins_stay_out_of_a_plain_start() -> None:
     apart = {name for name, service in services().items() if service.get("profiles") == ["sandbox"]}
 
-    assert apart == {"stand-ins", "azurite"}
+    assert apart == {"openai", "stand-ins", "azurite"}

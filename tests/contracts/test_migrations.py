@@ -10,7 +10,8 @@ import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from sandbox.postgres import Postgres, scratch_directory
+from sandbox.postgres import Postgres
+from sandbox.reach import scratch_directory
 from tests.contracts.deployment import ROOT
 from tests.house import House
 
