@@ -231,10 +231,13 @@ class Supervisor:
         child.start()
         self.watched.append(Watched(child, child.start))
 
-    def _look(self) -> None:
+    def _tell(self) -> None:
         for tail in self.tails:
             for line in tail.lines():
                 say(line)
+
+    def _look(self) -> None:
+        self._tell()
         started_again = [one for one in self.watched if one.look(say)]
         if started_again:
             self._write_state()
@@ -252,6 +255,7 @@ class Supervisor:
             child.stop(seconds=max(0.1, PRODUCT_STOPS_WITHIN - (time.monotonic() - began)))
         for part in reversed(self.parts):
             part.stop()
+        self._tell()
         self.machine.close()
         say(f"Stopped in {time.monotonic() - began:.1f} s")
 

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import smtplib
 import subprocess
 import sys
 import time
@@ -136,6 +137,20 @@ def test_a_process_that_dies_is_started_again_and_one_is_told(start: Callable[..
     assert "web ended (killed by SIGKILL)" in one.said
     assert "valkey started again" in one.said
     until(lambda: listens(int(one.state["redis_url"].rpartition(":")[2].partition("/")[0])))
+
+
+def test_what_the_stand_ins_tell_is_shown_to_the_last_line(start: Callable[..., Small]) -> None:
+    one = start()
+    one.wait_until_up()
+    port = json.loads((one.directory / "ports.json").read_bytes())["smtp"]
+
+    with smtplib.SMTP("127.0.0.1", port) as client:
+        client.sendmail("clofy@example.com", "ada@example.com", "Subject: Your code\r\n\r\n123456")
+    one.process.terminate()
+    one.process.wait(timeout=15)
+
+    assert "mail to ada@example.com: Your code" in one.said
+    assert "123456" not in one.said
 
 
 def test_a_first_step_that_fails_is_told_with_its_last_words_and_all_is_stopped(start: Callable[..., Small]) -> None:
