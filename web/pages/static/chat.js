@@ -41,7 +41,7 @@ function showProblem(problem) {
   if (code === "not-enough-credits") {
     const { needed_mc: needed, available_mc: have } = facts;
     const missing = `you have ${credits(have ?? 0)}: ${credits((needed ?? 0) - (have ?? 0))} are missing.`;
-    const needs = `This needs ${credits(needed ?? 0)} credits set aside, and ${missing}`;
+    const needs = `This needs at least ${credits(needed ?? 0)} credits set aside, and ${missing}`;
     const words = needed === undefined ? problem.detail : needs;
     return composer.trouble(words, { href: `/credits?next=${here()}`, words: "Buy credits" });
   }

@@ -53,6 +53,9 @@ export class Conversation {
     this.#log = root.querySelector("[data-log]");
     this.#newest = root.querySelector("[data-newest]");
     this.#newest.addEventListener("click", () => this.toEnd());
+    // A receipt that is opened must not stay behind the composer. `toggle` does not bubble.
+    const show = ({ target }) => target.open && target.scrollIntoView({ block: "nearest" });
+    this.#log.addEventListener("toggle", show, true);
     window.addEventListener("scroll", () => this.#nearEnd() && (this.#newest.hidden = true), { passive: true });
   }
 

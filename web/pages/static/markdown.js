@@ -7,7 +7,7 @@ const HEADING = /^\s{0,3}(#{1,6})\s+(.+?)\s*#*$/;
 const RULE = /^\s{0,3}([-*_])(?:\s*\1){2,}\s*$/;
 const ITEM = /^(\s*)([-*+]|\d{1,9}[.)])\s+(.*)$/;
 const QUOTE = /^\s{0,3}>\s?/;
-const TABLE_LINE = /^\s*\|?\s*:?-{2,}:?\s*(\|\s*:?-{2,}:?\s*)*\|?\s*$/;
+const TABLE_LINE = /^\s*\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)*\|?\s*$/;
 
 const INLINE = new RegExp(
   [
@@ -130,6 +130,12 @@ function table(lines, at) {
   return [box, next];
 }
 
+// A head, and below it a line of dashes with as many cells.
+function isTable(lines, at) {
+  const below = lines[at + 1] ?? "";
+  return lines[at].includes("|") && TABLE_LINE.test(below) && cells(lines[at]).length === cells(below).length;
+}
+
 function begins(lines, at) {
   const line = lines[at];
   return FENCE.test(line) || HEADING.test(line) || RULE.test(line) || QUOTE.test(line) || ITEM.test(line);
@@ -152,7 +158,7 @@ function blocks(lines, depth) {
       while (at < lines.length && QUOTE.test(lines[at])) at += 1;
       node = make("blockquote", ...blocks(lines.slice(from, at).map((one) => one.replace(QUOTE, "")), depth + 1));
     } else if (ITEM.test(line) && depth < DEEPEST) [node, at] = list(lines, at, depth);
-    else if (line.includes("|") && TABLE_LINE.test(lines[at + 1] ?? "")) [node, at] = table(lines, at);
+    else if (isTable(lines, at)) [node, at] = table(lines, at);
     else {
       const from = at++;
       while (at < lines.length && lines[at].trim() && !begins(lines, at)) at += 1;
