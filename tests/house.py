@@ -84,6 +84,18 @@ class House:
         """Turn knobs of the stand-ins: control(openai={"gap_ms": 5})."""
         httpx.patch(f"{self.standins.url}/control", json=knobs).raise_for_status()
 
+    def stats(self, part: str) -> dict[str, int]:
+        """What a stand-in has counted since the last reset."""
+        told: dict[str, int] = httpx.get(f"{self.standins.url}/control").raise_for_status().json()[part]["stats"]
+        return told
+
+    async def until_upstream_is_quiet(self, *, seconds: float) -> None:
+        """Until the model has no answer in progress."""
+        deadline = time.monotonic() + seconds
+        while self.stats("openai")["open"]:
+            assert time.monotonic() < deadline, self.stats("openai")
+            await asyncio.sleep(0.05)
+
     def reset(self) -> None:
         httpx.post(f"{self.standins.url}/control/reset").raise_for_status()
 

@@ -13,7 +13,7 @@ import uvloop
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
-from core import jobs, streams
+from core import claims, jobs, streams
 from core.database import close_engine
 from core.jobs import Job
 from core.telemetry import log
@@ -49,7 +49,7 @@ class Process:
         self.redis = streams.connect()
         self.wire = streams.Wire(self.redis)
         self._keepers = [
-            self.loop.create_task(self._for_ever("heartbeat", jobs.HEARTBEAT.total_seconds(), self._heartbeat)),
+            self.loop.create_task(self._for_ever("heartbeat", claims.HEARTBEAT.total_seconds(), self._heartbeat)),
             self.loop.create_task(self._for_ever("sweep", SWEEP_SECONDS, self._sweep)),
             self.loop.create_task(self._hear_stops()),
         ]
@@ -73,7 +73,7 @@ class Process:
         running = list(self.runs.values())
         if not running:
             return
-        ours = await jobs.heartbeat(run.job for run in running)
+        ours = await claims.heartbeat(run.job for run in running)
         for run in running:
             if run.job.claim not in self.runs:
                 continue
@@ -83,9 +83,9 @@ class Process:
                 run.interrupt("stop")
 
     async def _sweep(self) -> None:
-        for job in await jobs.take_back_abandoned():
+        for job in await claims.take_back_abandoned():
             await self.tell_end(job)
-        while not self.draining and await jobs.ring_due() >= 200:
+        while not self.draining and await claims.ring_due() >= 200:
             pass
 
     async def tell_end(self, job: Job) -> None:

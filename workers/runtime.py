@@ -11,10 +11,11 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core import jobs
+from core import claims, jobs
+from core.claims import Claimed, LostClaim
 from core.database import transaction
 from core.errors import ClofyError, Kind
-from core.jobs import Claimed, JobState, LostClaim
+from core.jobs import JobState
 from core.queue import TICK, TaskName, celery
 from core.streams import Writer
 from core.telemetry import log
@@ -44,7 +45,7 @@ class Run:
         self, session: AsyncSession, result: dict[str, Any] | None = None, state: JobState = JobState.DONE
     ) -> None:
         """End the job in the transaction of its effects, fenced: raises LostClaim when another attempt has taken it."""
-        await jobs.finish(session, self.job, result, state)
+        await claims.finish(session, self.job, result, state)
         self.finished = (state, result)
 
     @asynccontextmanager
@@ -111,7 +112,7 @@ async def tick(name: TaskName, period: int) -> None:
 
 async def attempt(here: Process, made: Task, job_id: UUID) -> None:
     """Claim a job and try it once. A doubled message, or one that came too early, finds nothing to do."""
-    claimed = await jobs.claim(job_id)
+    claimed = await claims.claim(job_id)
     if claimed is None:
         return
     run = Run(claimed, here.wire.writer(claimed.id, claimed.attempts))
@@ -161,9 +162,9 @@ async def _fail(run: Run, reason: str, *, again: bool, wait: float | None = None
         return
     try:
         async with transaction() as session:
-            seconds = await jobs.put_back(session, run.job, reason, wait=wait) if again else None
+            seconds = await claims.put_back(session, run.job, reason, wait=wait) if again else None
             if seconds is None:
-                await jobs.give_up(session, run.job, JobState.FAILED, reason, dead=again)
+                await claims.give_up(session, run.job, JobState.FAILED, reason, dead=again)
     except LostClaim:
         return
     if seconds is None:
@@ -179,9 +180,9 @@ async def _interrupted(run: Run) -> None:
     try:
         async with transaction() as session:
             if run.interrupted == "drain":
-                await jobs.hand_over(session, run.job)
+                await claims.hand_over(session, run.job)
             else:
-                await jobs.give_up(session, run.job, JobState.CANCELLED, "cancelled", dead=False)
+                await claims.give_up(session, run.job, JobState.CANCELLED, "cancelled", dead=False)
     except LostClaim:
         return
     if run.interrupted == "stop":

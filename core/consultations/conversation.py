@@ -9,10 +9,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from core import jobs
 from core.consultations import catalogue
-from core.consultations.models import Consultation
+from core.consultations.models import Consultation, Generation, GenerationState
 from core.consultations.pricing import Price
 from core.credits import ledger
 from core.errors import InvalidInput, NotFound
+from core.jobs import Job, JobState
 from core.queue import TaskName
 
 MOST_HISTORY = 16_000  # bytes of earlier messages that go along with a question, newest first
@@ -105,3 +106,17 @@ async def ask(session: AsyncSession, *, account_id: UUID, consultation_id: UUID,
     payload = {"generation": str(generation_id)}
     await jobs.enqueue(session, TaskName.ANSWER, payload=payload, account_id=account_id, job_id=job_id)
     return Asked(job=job_id, message=question_id, hold_mc=hold_mc, output_cap=output_cap)
+
+
+@jobs.on_end(TaskName.ANSWER)
+async def give_back(session: AsyncSession, job: Job, outcome: JobState, reason: str) -> None:
+    """The job ended without an answer: it costs nothing."""
+    generation = await session.get(Generation, UUID(job.payload["generation"]), with_for_update=True)
+    if generation is None or generation.state != GenerationState.WAITING:
+        return
+    generation.state = GenerationState.STOPPED if outcome is JobState.CANCELLED else GenerationState.FAILED
+    generation.end_reason = "stopped" if outcome is JobState.CANCELLED else reason
+    generation.cost_mc = 0
+    generation.ended_at = job.finished_at
+    await session.flush()
+    await ledger.release(session, hold_id=generation.hold_id)

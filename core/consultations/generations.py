@@ -14,8 +14,7 @@ from core.consultations.model_api import Answer
 from core.consultations.models import Generation, GenerationState
 from core.consultations.pricing import Price, estimate_tokens
 from core.credits import ledger
-from core.jobs import Job, JobState
-from core.queue import TaskName
+from core.jobs import Job
 
 
 @dataclass(frozen=True)
@@ -178,20 +177,6 @@ async def record(session: AsyncSession, order: Order, ending: Ending) -> dict[st
         "message": str(row.answer_id) if row.answer_id else None,
         "chars": len(ending.text),
     }
-
-
-@jobs.on_end(TaskName.ANSWER)
-async def give_back(session: AsyncSession, job: Job, outcome: JobState, reason: str) -> None:
-    """The job ended without an answer: it costs nothing."""
-    generation = await session.get(Generation, UUID(job.payload["generation"]), with_for_update=True)
-    if generation is None or generation.state != GenerationState.WAITING:
-        return
-    generation.state = GenerationState.STOPPED if outcome is JobState.CANCELLED else GenerationState.FAILED
-    generation.end_reason = "stopped" if outcome is JobState.CANCELLED else reason
-    generation.cost_mc = 0
-    generation.ended_at = job.finished_at
-    await session.flush()
-    await ledger.release(session, hold_id=generation.hold_id)
 
 
 async def expire(session: AsyncSession, *, now: datetime) -> list[Job]:

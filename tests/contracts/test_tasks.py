@@ -89,3 +89,12 @@ def test_a_worker_has_drained_before_it_is_killed() -> None:
 def test_every_kind_of_error_has_a_status() -> None:
     assert set(STATUS) == set(Kind)
     assert all(400 <= status < 600 for status in STATUS.values())
+
+
+def test_what_is_to_be_undone_when_a_job_ends_is_known_to_the_web_too() -> None:
+    """It cancels jobs that wait; without the hook a hold would stay."""
+    import web.app  # noqa: F401  # registers what the web knows
+    from core.jobs import NOTHING_TO_UNDO, _end_hooks
+
+    assert set(_end_hooks) | NOTHING_TO_UNDO == set(TaskName)
+    assert not set(_end_hooks) & NOTHING_TO_UNDO

@@ -6,10 +6,11 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import func, select, text, update
 
-from core import jobs
+from core import claims, jobs
+from core.claims import Claimed, LostClaim
 from core.database import transaction
 from core.errors import NotFound
-from core.jobs import Claimed, Job, JobState, LostClaim
+from core.jobs import Job, JobState
 from core.queue import POLICIES, TaskName
 from tests.house import House
 
@@ -40,7 +41,7 @@ async def change(job_id: UUID, **values: Any) -> None:
 
 
 async def claimed(job_id: UUID) -> Claimed:
-    one = await jobs.claim(job_id)
+    one = await claims.claim(job_id)
     assert one is not None
     return one
 
@@ -76,17 +77,17 @@ async def test_a_key_makes_one_job_however_many_ask_at_once() -> None:
 async def test_of_twenty_doubled_messages_one_claims() -> None:
     job_id = await make_job()
 
-    claims = await asyncio.gather(*[jobs.claim(job_id) for _ in range(20)])
+    taken = await asyncio.gather(*[claims.claim(job_id) for _ in range(20)])
 
-    assert len([one for one in claims if one is not None]) == 1
+    assert len([one for one in taken if one is not None]) == 1
 
 
 async def test_a_job_that_is_to_wait_is_not_claimed_before_its_time() -> None:
     job_id = await make_job(delay=timedelta(minutes=1))
 
-    assert await jobs.claim(job_id) is None
+    assert await claims.claim(job_id) is None
     await change(job_id, available_at=func.now())
-    assert await jobs.claim(job_id) is not None
+    assert await claims.claim(job_id) is not None
 
 
 async def test_an_attempt_that_lost_its_lease_writes_nothing_more() -> None:
@@ -97,9 +98,9 @@ async def test_an_attempt_that_lost_its_lease_writes_nothing_more() -> None:
 
     with pytest.raises(LostClaim):
         async with transaction() as session:
-            await jobs.finish(session, old, {"by": "old"})
+            await claims.finish(session, old, {"by": "old"})
     async with transaction() as session:
-        await jobs.finish(session, new, {"by": "new"})
+        await claims.finish(session, new, {"by": "new"})
 
     assert (await row(job_id)).result == {"by": "new"}
     assert (old.attempts, new.attempts) == (1, 2)
@@ -109,12 +110,12 @@ async def test_a_job_is_finished_once() -> None:
     job_id = await make_job()
     mine = await claimed(job_id)
     async with transaction() as session:
-        await jobs.finish(session, mine, None)
+        await claims.finish(session, mine, None)
 
     with pytest.raises(LostClaim):
         async with transaction() as session:
-            await jobs.finish(session, mine, None)
-    assert await jobs.claim(job_id) is None
+            await claims.finish(session, mine, None)
+    assert await claims.claim(job_id) is None
 
 
 async def test_a_heartbeat_renews_what_is_ours_and_tells_what_is_not() -> None:
@@ -123,10 +124,10 @@ async def test_a_heartbeat_renews_what_is_ours_and_tells_what_is_not() -> None:
     await change(stopped.id, cancel_requested_at=func.now())
     await lose_lease(kept.id)
 
-    ours = await jobs.heartbeat([kept, lost, stopped])
+    ours = await claims.heartbeat([kept, lost, stopped])
 
     assert ours == {kept.id: False, stopped.id: True}
-    assert await jobs.claim(kept.id) is None  # the lease is good again
+    assert await claims.claim(kept.id) is None  # the lease is good again
 
 
 async def test_back_off_doubles_up_to_its_cap_and_ends_with_the_attempts() -> None:
@@ -136,7 +137,7 @@ async def test_back_off_doubles_up_to_its_cap_and_ends_with_the_attempts() -> No
     for _ in range(4):
         mine = await claimed(job_id)
         async with transaction() as session:
-            waits.append(await jobs.put_back(session, mine, "busy", wait=None))
+            waits.append(await claims.put_back(session, mine, "busy", wait=None))
         await change(job_id, available_at=func.now())
 
     assert waits[3] is None
@@ -150,7 +151,7 @@ async def test_a_wait_that_the_other_side_asked_for_is_kept() -> None:
     mine = await claimed(await make_job())
 
     async with transaction() as session:
-        assert await jobs.put_back(session, mine, "busy", wait=120) == 120
+        assert await claims.put_back(session, mine, "busy", wait=120) == 120
 
 
 async def test_a_job_that_is_handed_over_has_not_used_up_its_attempt() -> None:
@@ -158,7 +159,7 @@ async def test_a_job_that_is_handed_over_has_not_used_up_its_attempt() -> None:
     mine = await claimed(job_id)
 
     async with transaction() as session:
-        await jobs.hand_over(session, mine)
+        await claims.hand_over(session, mine)
 
     again = await row(job_id)
     assert again.state == JobState.QUEUED
@@ -175,8 +176,8 @@ async def test_a_waiting_job_is_cancelled_at_once_and_a_running_one_is_asked(acc
 
     assert (await row(waiting)).state == JobState.CANCELLED
     assert (await row(running)).state == JobState.RUNNING
-    assert await jobs.heartbeat([mine]) == {running: True}
-    assert await jobs.claim(waiting) is None
+    assert await claims.heartbeat([mine]) == {running: True}
+    assert await claims.claim(waiting) is None
 
 
 async def test_anothers_job_is_not_there(account_id: UUID) -> None:
@@ -190,12 +191,12 @@ async def test_anothers_job_is_not_there(account_id: UUID) -> None:
 
 async def test_a_waiting_job_is_rung_again_less_and_less_often() -> None:
     job_id = await make_job()
-    assert await jobs.ring_due() == 0  # its enqueuer has just rung
+    assert await claims.ring_due() == 0  # its enqueuer has just rung
 
     waits = []
     for _ in range(5):
         await change(job_id, ring_at=func.now())
-        assert await jobs.ring_due() == 1
+        assert await claims.ring_due() == 1
         async with transaction() as session:
             waits.append(await session.scalar(select(func.extract("epoch", Job.ring_at - func.now()))))
 
@@ -207,7 +208,7 @@ async def test_what_redis_did_not_take_is_rung_again_at_once(house: House) -> No
     await change(job_id, ring_at=func.now())
     house.valkey.stop()
     try:
-        assert await jobs.ring_due() == 1
+        assert await claims.ring_due() == 1
     finally:
         house.valkey.start()
 
@@ -221,10 +222,10 @@ async def test_what_redis_did_not_take_is_rung_again_at_once(house: House) -> No
 async def test_an_abandoned_job_is_taken_back() -> None:
     job_id = await make_job()
     await claimed(job_id)
-    assert await jobs.take_back_abandoned() == []
+    assert await claims.take_back_abandoned() == []
     await lose_lease(job_id)
 
-    assert await jobs.take_back_abandoned() == []
+    assert await claims.take_back_abandoned() == []
 
     assert (await row(job_id)).state == JobState.QUEUED
     assert (await claimed(job_id)).attempts == 2
@@ -236,8 +237,8 @@ async def test_a_job_that_kills_its_worker_each_time_is_given_up_and_kept() -> N
         await claimed(job_id)
         await lose_lease(job_id)
 
-    assert await jobs.claim(job_id) is None
-    ended = await jobs.take_back_abandoned()
+    assert await claims.claim(job_id) is None
+    ended = await claims.take_back_abandoned()
 
     assert [job.id for job in ended] == [job_id]
     job = await row(job_id)
@@ -248,7 +249,7 @@ async def test_an_operator_can_queue_a_dead_job_again() -> None:
     job_id = await make_job()
     mine = await claimed(job_id)
     async with transaction() as session:
-        await jobs.give_up(session, mine, JobState.FAILED, "internal", dead=True)
+        await claims.give_up(session, mine, JobState.FAILED, "internal", dead=True)
 
     async with transaction() as session:
         await jobs.requeue_dead(session, job_id)

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from core import jobs
+from core import claims
 from core.billing import stripe_events
 from core.database import transaction
 from core.errors import NotFound
@@ -89,11 +89,11 @@ async def test_an_event_whose_handling_is_given_up_stays_unhandled_with_the_reas
     async with transaction() as session:
         await stripe_events.record(session, event)
     [job] = await jobs_with_key(f"stripe:{event['id']}")
-    claimed = await jobs.claim(job.id)
+    claimed = await claims.claim(job.id)
     assert claimed is not None
 
     async with transaction() as session:
-        await jobs.give_up(session, claimed, JobState.FAILED, "stripe-unavailable", dead=True)
+        await claims.give_up(session, claimed, JobState.FAILED, "stripe-unavailable", dead=True)
 
     [row] = await events_kept(event["id"])
     assert row.outcome == "failed: stripe-unavailable"

@@ -45,7 +45,9 @@ async def test_a_source_is_credited_once_when_twenty_come_at_once(account_id: UU
         assert (await ledger.balance(session, account_id=account_id)).balance_mc == 5000
 
 
-async def test_a_hold_shrinks_to_what_there_is_and_not_below_its_minimum(session: AsyncSession, account_id: UUID) -> None:
+async def test_a_hold_shrinks_to_what_there_is_and_not_below_its_minimum(
+    session: AsyncSession, account_id: UUID
+) -> None:
     await ledger.grant(session, account_id=account_id, amount_mc=1000, source=f"t:{account_id}", kind="grant")
     facts = {"account_id": account_id, "at_least_mc": 300}
 
@@ -140,7 +142,7 @@ async def test_entries_never_change(session: AsyncSession, rich_id: UUID) -> Non
 async def test_the_database_itself_refuses_to_overspend(session: AsyncSession, rich_id: UUID) -> None:
     spend = update(CreditAccount).where(CreditAccount.account_id == rich_id).values(balance_mc=-1)
 
-    with pytest.raises(IntegrityError, match="never_below_zero|holds_are_covered"):
+    with pytest.raises(IntegrityError, match=r"never_below_zero|holds_are_covered"):
         await session.execute(spend)
 
 
@@ -173,6 +175,8 @@ async def test_expired_holds_are_found(session: AsyncSession, rich_id: UUID) -> 
 async def test_a_replay_that_differs_is_found(session: AsyncSession, rich_id: UUID) -> None:
     assert rich_id not in [one["account_id"] for one in await ledger.unbalanced(session)]
 
-    await session.execute(text("update credit_accounts set balance_mc = balance_mc + 1 where account_id = :id"), {"id": rich_id})
+    await session.execute(
+        text("update credit_accounts set balance_mc = balance_mc + 1 where account_id = :id"), {"id": rich_id}
+    )
 
     assert rich_id in [one["account_id"] for one in await ledger.unbalanced(session)]
