@@ -11,7 +11,8 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy import and_, bindparam, func, or_, select, update
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core import queue
@@ -45,8 +46,9 @@ class Claimed:
 
 
 _CLAIM = (
-    update(Job)
+    update(Job.__table__)  # type: ignore[arg-type]  # the plain table: its statement is built once, not for each call
     .where(
+        Job.id == bindparam("job_id"),
         Job.attempts < Job.max_attempts,
         or_(
             and_(Job.state == JobState.QUEUED, Job.available_at <= func.now()),
@@ -55,6 +57,7 @@ _CLAIM = (
     )
     .values(
         state=JobState.RUNNING,
+        claim=bindparam("new_claim"),
         attempts=Job.attempts + 1,
         lease_until=func.now() + LEASE,
         started_at=func.coalesce(Job.started_at, func.now()),
@@ -66,7 +69,7 @@ _CLAIM = (
 async def claim(job_id: UUID) -> Claimed | None:
     """Take a job for one attempt: only one that waits, or whose lease ran out. None: there is nothing to do."""
     async with statement() as connection:
-        row = (await connection.execute(_CLAIM.where(Job.id == job_id).values(claim=uuid4()))).one_or_none()
+        row = (await connection.execute(_CLAIM, {"job_id": job_id, "new_claim": uuid4()})).one_or_none()
     return Claimed(*row) if row else None
 
 
@@ -100,11 +103,28 @@ async def _fenced(session: AsyncSession, claimed: Claimed, **values: Any) -> Job
     return job
 
 
+_FINISH = (
+    update(Job.__table__)  # type: ignore[arg-type]  # as above
+    .where(Job.id == bindparam("job_id"), Job.claim == bindparam("of_claim"), Job.state == JobState.RUNNING)
+    .values(
+        state=bindparam("end_state"),
+        result=bindparam("end_result", type_=JSONB),
+        claim=None,
+        lease_until=None,
+        error=None,
+        finished_at=func.now(),
+    )
+    .returning(Job.id)
+)
+
+
 async def finish(
     session: AsyncSession, claimed: Claimed, result: dict[str, Any] | None, state: JobState = JobState.DONE
 ) -> None:
     """End a job by its own task, in the transaction of its effects. Raises LostClaim: then roll all back."""
-    await _fenced(session, claimed, state=state, result=result, error=None, finished_at=func.now())
+    facts = {"job_id": claimed.id, "of_claim": claimed.claim, "end_state": state, "end_result": result}
+    if (await session.execute(_FINISH, facts)).scalar() is None:
+        raise LostClaim(job=claimed.id)
 
 
 async def give_up(session: AsyncSession, claimed: Claimed, state: JobState, reason: str, *, dead: bool) -> Job:

@@ -5,13 +5,14 @@ claim, so a doubled message finds the row taken, and a lost one is rung again by
 """
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import CheckConstraint, Index, SmallInteger, and_, case, func, or_, select, text
-from sqlalchemy.dialects.postgresql import JSONB, insert
+from sqlalchemy import CheckConstraint, Index, SmallInteger, and_, bindparam, case, func, or_, select, text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -77,6 +78,17 @@ class NotDead(ClofyError):
     kind = Kind.CONFLICT
 
 
+@dataclass(frozen=True)
+class Glimpse:
+    """What a watcher needs to know of a job."""
+
+    id: UUID
+    attempts: int
+    state: str
+    result: dict[str, Any] | None
+    error: str | None
+
+
 EndHook = Callable[[AsyncSession, Job, JobState, str], Awaitable[None]]
 _end_hooks: dict[str, EndHook] = {}
 NOTHING_TO_UNDO = frozenset(
@@ -98,6 +110,16 @@ def on_end(task: TaskName) -> Callable[[EndHook], EndHook]:
     return register
 
 
+# Hot statements are built once: SQLAlchemy takes ten times as long to build one as to run it (docs/scaling.md).
+_ENQUEUE = text("""
+    insert into jobs
+        (id, task, queue, key, account_id, payload, max_attempts, backoff, backoff_cap, available_at, ring_at)
+    values (:id, :task, :queue, :key, :account_id, :payload, :max_attempts, :backoff, :backoff_cap,
+            now() + :wait, now() + :ring_in)
+    on conflict (key) do nothing returning id
+""").bindparams(bindparam("payload", type_=JSONB))
+
+
 async def enqueue(
     session: AsyncSession,
     task: TaskName,
@@ -117,29 +139,27 @@ async def enqueue(
     policy = POLICIES[task]
     job_id = job_id or uuid4()
     wait = delay or timedelta()
-    row = insert(Job).values(
-        id=job_id,
-        task=task,
-        queue=policy.queue,
-        key=key,
-        account_id=account_id,
-        payload=payload,
-        max_attempts=policy.attempts,
-        backoff=policy.backoff,
-        backoff_cap=policy.backoff_cap,
-        available_at=func.now() + wait,
-        ring_at=func.now() + (wait or FIRST_RING),
-    )
-    if key is None:
-        await session.execute(row)
-    elif await session.scalar(row.on_conflict_do_nothing(index_elements=["key"]).returning(Job.id)) is None:
+    facts = {
+        "id": job_id,
+        "task": task,
+        "queue": policy.queue,
+        "key": key,
+        "account_id": account_id,
+        "payload": payload,
+        "max_attempts": policy.attempts,
+        "backoff": policy.backoff,
+        "backoff_cap": policy.backoff_cap,
+        "wait": wait,
+        "ring_in": wait or FIRST_RING,
+    }
+    if (await session.execute(_ENQUEUE, facts)).scalar() is None:
         return None
     if not wait:
         after_commit(session, lambda: queue.ring([(task, job_id)]))
     return job_id
 
 
-def end_of(job: Job) -> tuple[int, str, dict[str, Any]]:
+def end_of(job: Job | Glimpse) -> tuple[int, str, dict[str, Any]]:
     """What watchers are told of an ended job: how many attempts there were, how it ended, and the result."""
     return job.attempts, job.state, {"result": job.result, "reason": job.error}
 
@@ -147,6 +167,20 @@ def end_of(job: Job) -> tuple[int, str, dict[str, Any]]:
 async def tell_slice(session: AsyncSession, job: Job, state: JobState, reason: str) -> None:
     if job.task not in NOTHING_TO_UNDO:
         await _end_hooks[job.task](session, job, state, reason)
+
+
+_GLIMPSE = select(Job.id, Job.attempts, Job.state, Job.result, Job.error).where(
+    Job.id == bindparam("job_id"), Job.account_id == bindparam("owner_id")
+)
+
+
+async def glimpse(job_id: UUID, *, account_id: UUID) -> Glimpse:
+    """The account's own job, in one statement. Raises NotFound for anything else."""
+    async with statement() as connection:
+        row = (await connection.execute(_GLIMPSE, {"job_id": job_id, "owner_id": account_id})).one_or_none()
+    if row is None:
+        raise NotFound(job=job_id)
+    return Glimpse(*row)
 
 
 async def get(session: AsyncSession, job_id: UUID, *, account_id: UUID) -> Job:

@@ -7,6 +7,18 @@ import structlog
 from structlog.processors import ExceptionRenderer
 from structlog.tracebacks import ExceptionDictTransformer
 
+# Libraries that tell each request or task at INFO: a line each costs more than it says.
+CHATTY = (
+    "celery.app.trace",
+    "celery.worker.strategy",
+    "httpcore",
+    "httpx",
+    "httpx2",
+    "openai",
+    "stripe",
+    "uvicorn.access",
+)
+
 
 def start_logging(component: str) -> None:
     """Send all log lines of this process, structlog's and the libraries', to stderr as JSON."""
@@ -38,7 +50,7 @@ def start_logging(component: str) -> None:
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
     structlog.contextvars.bind_contextvars(component=component)
-    for chatty in ("httpx", "httpcore", "stripe", "openai", "uvicorn.access"):
+    for chatty in CHATTY:
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 

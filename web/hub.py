@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from core import jobs, streams
 from core.database import statement
-from core.jobs import Job
+from core.jobs import Glimpse, Job
 from core.streams import Event, EventId
 from core.telemetry import log
 
@@ -72,8 +72,8 @@ class Hub:
         await self._pubsub.aclose()  # type: ignore[no-untyped-call]
         await self.redis.aclose()
 
-    async def watch(self, job: Job, after: EventId, deliver: Deliver) -> Watch:
-        """Follow a job from an id on; `job` is its row as just read."""
+    async def watch(self, job: Glimpse, after: EventId, deliver: Deliver) -> Watch:
+        """Follow a job from an id on; `job` is as just read."""
         watch = Watch(job.id, after, deliver)
         first = job.id not in self._watches
         self._watches.setdefault(job.id, set()).add(watch)

@@ -59,8 +59,7 @@ async def stop(job_id: UUID) -> ResponseReturnValue:
 async def events(job_id: UUID) -> ResponseReturnValue:
     """The events after an id: at once where there are some, else the next ones within `wait` seconds."""
     after, wait = _after(), _wait()
-    async with transaction() as session:
-        job = await jobs.get(session, job_id, account_id=g.account.id)
+    job = await jobs.glimpse(job_id, account_id=g.account.id)
     got: list[Event] = []
     some = asyncio.Event()
 

@@ -22,7 +22,6 @@ from werkzeug.datastructures import Headers
 
 from core import jobs, streams
 from core.accounts.web_sessions import SignedIn, find_session
-from core.database import transaction
 from core.errors import ClofyError, NotFound, Unavailable
 from core.streams import Event
 from web import security
@@ -204,8 +203,7 @@ class Socket:
             raise Rejected(POLICY, "too many watches")
         await self._recheck()
         try:
-            async with transaction() as session:
-                job = await jobs.get(session, job_id, account_id=self.account.id)
+            job = await jobs.glimpse(job_id, account_id=self.account.id)
         except NotFound as error:
             self.say(orjson.dumps({"job": str(job_id), "type": "refused", "data": {"code": error.code}}).decode())
             return

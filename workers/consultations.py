@@ -16,8 +16,7 @@ from workers.runtime import Run, task
 
 @task(TaskName.ANSWER, time_allowed=timedelta(minutes=5))
 async def answer(run: Run) -> dict[str, Any] | None:
-    async with transaction() as session:
-        order = await generations.load(session, UUID(run.job.payload["generation"]))
+    order = await generations.load(UUID(run.job.payload["generation"]))
     if order is None:
         return None
     process().close_at_end(model_api.close)

@@ -14,6 +14,7 @@ from core.consultations.model_api import Answer
 from core.consultations.models import Generation, GenerationState
 from core.consultations.pricing import Price, estimate_tokens
 from core.credits import ledger
+from core.database import statement
 from core.jobs import Job
 
 
@@ -49,31 +50,27 @@ class Ending:
 
 _ORDER = text("""
     select generation.id, consultation.account_id, generation.hold_id, generation.hold_mc, generation.output_cap,
-           generation.prompt_cap, generation.consultation_id, generation.question_id,
-           service.input_mc_per_1k, service.output_mc_per_1k, service.system_prompt
+           generation.prompt_cap, service.input_mc_per_1k, service.output_mc_per_1k, service.system_prompt,
+           (select json_agg(json_build_array(said.role, said.text) order by said.id desc) from (
+                select message.id, message.role, words.text
+                from messages message
+                join message_texts words on words.said_on = message.said_on and words.message_id = message.id
+                where message.consultation_id = generation.consultation_id and message.id <= generation.question_id
+                order by message.id desc limit :most
+           ) said) as said
     from generations generation
     join consultations consultation on consultation.id = generation.consultation_id
     join services service on service.id = generation.service_id
     where generation.id = :id and generation.state = 'waiting'
 """)
 
-_SAID = text("""
-    select message.role, words.text
-    from messages message
-    join message_texts words on words.said_on = message.said_on and words.message_id = message.id
-    where message.consultation_id = :consultation_id and message.id <= :question_id
-    order by message.id desc limit :limit
-""")
 
-
-async def load(session: AsyncSession, generation_id: UUID) -> Order | None:
-    """What is to be answered; None when it has ended already, or its words are gone."""
-    row = (await session.execute(_ORDER, {"id": generation_id})).one_or_none()
-    if row is None:
-        return None
-    limits = {"consultation_id": row.consultation_id, "question_id": row.question_id}
-    said = (await session.execute(_SAID, {**limits, "limit": conversation.MOST_MESSAGES + 1})).all()
-    if not said or said[0].role != "question":
+async def load(generation_id: UUID) -> Order | None:
+    """What is to be answered, in one statement; None when it has ended already, or its words are gone."""
+    facts = {"id": generation_id, "most": conversation.MOST_MESSAGES + 1}
+    async with statement() as connection:
+        row = (await connection.execute(_ORDER, facts)).one_or_none()
+    if row is None or not row.said or row.said[0][0] != "question":
         return None
     system = {"role": "system", "content": row.system_prompt}
     return Order(
@@ -83,14 +80,11 @@ async def load(session: AsyncSession, generation_id: UUID) -> Order | None:
         hold_mc=row.hold_mc,
         output_cap=row.output_cap,
         price=Price(row.input_mc_per_1k, row.output_mc_per_1k),
-        messages=[
-            system,
-            *_within([(one.role, one.text) for one in said], row.prompt_cap - len(row.system_prompt.encode())),
-        ],
+        messages=[system, *_within(row.said, row.prompt_cap - len(row.system_prompt.encode()))],
     )
 
 
-def _within(newest_first: list[tuple[str, str]], most_bytes: int) -> list[dict[str, str]]:
+def _within(newest_first: list[list[str]], most_bytes: int) -> list[dict[str, str]]:
     """The question, and as much of what was said before as the hold allows for; oldest first."""
     taken: list[dict[str, str]] = []
     left = most_bytes
