@@ -16,6 +16,7 @@ from redis import Redis
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from sandbox import programs
 from sandbox.postgres import Postgres
 from sandbox.processes import Child, free_port
 from sandbox.standins import StandIns
@@ -215,13 +216,8 @@ class Stack(House):
         """)
 
     def _web(self, number: int) -> Child:
-        flags = f"--factory web.app:create_app --host 127.0.0.1 --port {self.web_ports[number]} --loop uvloop"
-        flags += (
-            " --http httptools --ws websockets --ws-max-size 65536 --ws-per-message-deflate false --no-server-header"
-        )
-        flags += " --timeout-graceful-shutdown 5 --no-access-log"
         log = self.directory / "log" / f"web{number}.log"
-        return Child(f"web{number}", [*MODULE, "uvicorn", *flags.split()], log=log, directory=ROOT)
+        return Child(f"web{number}", [*MODULE, *programs.web(self.web_ports[number])], log=log, directory=ROOT)
 
     def _worker(self, name: str, queues: str, slots: int) -> Child:
         flags = (

@@ -86,6 +86,7 @@ class Hub:
         await self._catch_up(watch)
         if job.state in jobs.ENDED:
             watch.offer(streams.end_event(*jobs.end_of(job)))
+            watch.ended = True  # also for a reader who had the end before
         return watch
 
     async def unwatch(self, watch: Watch) -> None:

@@ -34,6 +34,7 @@ class Run:
     interrupted: Why | None = None
     finished: tuple[JobState, dict[str, Any] | None] | None = None
     _scope: asyncio.Timeout | None = None
+    _past_scope: bool = False
     _task: asyncio.Task[Any] | None = field(default_factory=asyncio.current_task)
 
     @property
@@ -58,11 +59,14 @@ class Run:
             if not self.stopped:
                 raise
         finally:
-            self._scope = None
+            self._scope, self._past_scope = None, True
 
     def interrupt(self, why: Why) -> None:
-        """From the loop: a stop ends the part that allows for it, where there is one; all else ends the attempt."""
-        if self.interrupted is not None or self.finished is not None:
+        """From the loop: a stop ends the part that allows for it, where there is one; all else ends the attempt.
+
+        A stop that comes after that part is too late: what was made is being kept, and paid for.
+        """
+        if self.interrupted is not None or self.finished is not None or (why == "stop" and self._past_scope):
             return
         self.interrupted = why
         if why == "stop" and self._scope is not None:

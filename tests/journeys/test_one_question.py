@@ -39,6 +39,15 @@ async def test_polling_and_the_socket_tell_the_same(person: Person) -> None:
     ]
 
 
+async def test_who_had_the_end_is_told_that_there_is_no_more(person: Person) -> None:
+    job = await person.asked(await person.begin())
+    end = (await person.follow(job))[-1]["id"]
+
+    again = await person.get(f"/api/jobs/{job}/events?after={end}&wait=20")
+
+    assert again == {"events": [], "done": True}
+
+
 async def test_a_purchase_is_credited_once_and_has_one_receipt(person: Person) -> None:
     mails = await person.mails(2)
 

@@ -181,6 +181,22 @@ async def test_a_stop_ends_the_part_that_allows_for_it_and_keeps_what_there_is(h
     assert await told(here, job_id) == ["started", "cancelled"]
 
 
+async def test_a_stop_that_comes_after_that_part_changes_nothing(here: "Process") -> None:
+    """Else who stops at the very end would have the whole answer for nothing."""
+    job_id = await make_job()
+
+    async def complete(run: "Run") -> dict[str, Any]:
+        async with run.until_stopped():
+            pass
+        run.interrupt("stop")
+        await asyncio.sleep(0)
+        return {"kept": True}
+
+    job = await attempt(here, job_id, complete)
+
+    assert (job.state, job.result) == (JobState.DONE, {"kept": True})
+
+
 async def test_a_stop_ends_a_task_that_allows_for_none(here: "Process") -> None:
     job_id = await make_job()
 
