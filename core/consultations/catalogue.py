@@ -8,7 +8,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.consultations.models import Service
-from core.consultations.pricing import Price
+from core.consultations.pricing import MOST_BYTES, Price, prompt_cap
 from core.errors import NotFound
 
 
@@ -69,7 +69,7 @@ def price_of(service: Service) -> Price:
 def describe(service: Service) -> dict[str, Any]:
     """What people and programs are told of a service; the system prompt is not a secret, but not an offer either."""
     price = price_of(service)
-    prompt = len(service.system_prompt.encode()) + 4 * service.max_question_chars
+    longest = prompt_cap(len(service.system_prompt.encode()), MOST_BYTES * service.max_question_chars)
     return {
         "slug": service.slug,
         "version": service.version,
@@ -83,5 +83,5 @@ def describe(service: Service) -> dict[str, Any]:
         "max_output_tokens": service.max_output_tokens,
         "max_question_chars": service.max_question_chars,
         "typical_answer_mc": price.typical_mc(service.system_prompt),
-        "max_answer_mc": price.cost_mc(prompt, service.max_output_tokens),
+        "max_answer_mc": price.cost_mc(longest, service.max_output_tokens),
     }

@@ -8,17 +8,13 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core import jobs
-from core.consultations import catalogue
+from core.consultations import catalogue, pricing
 from core.consultations.models import Consultation, Generation, GenerationState
 from core.consultations.pricing import Price
 from core.credits import ledger
 from core.errors import InvalidInput, NotFound
 from core.jobs import Job, JobState
 from core.queue import TaskName
-
-MOST_HISTORY = 16_000  # bytes of earlier messages that go along with a question, newest first
-PER_MESSAGE = 8  # tokens that the model's format adds to each message, rounded up
-MOST_MESSAGES = 40  # earlier ones that go along
 
 
 @dataclass(frozen=True)
@@ -79,9 +75,7 @@ async def ask(session: AsyncSession, *, account_id: UUID, consultation_id: UUID,
     if len(question) > most_chars:
         raise InvalidInput(field="text", rule=f"must have at most {most_chars} characters")
     price = Price(input_price, output_price)
-    prompt_cap = (
-        system_bytes + len(question.encode()) + min(history_bytes, MOST_HISTORY) + PER_MESSAGE * (MOST_MESSAGES + 2)
-    )
+    prompt_cap = pricing.prompt_cap(system_bytes, len(question.encode()), history_bytes)
     generation_id, job_id = uuid4(), uuid4()
     hold_id, hold_mc = await ledger.hold(
         session,

@@ -9,10 +9,9 @@ from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core import jobs
-from core.consultations import conversation
 from core.consultations.model_api import Answer
 from core.consultations.models import Generation, GenerationState
-from core.consultations.pricing import Price, estimate_tokens
+from core.consultations.pricing import MOST_MESSAGES, PER_MESSAGE, Price, estimate_tokens
 from core.credits import ledger
 from core.database import statement
 from core.jobs import Job
@@ -32,7 +31,7 @@ class Order:
 
     @property
     def prompt_estimate(self) -> int:
-        return sum(estimate_tokens(one["content"]) + conversation.PER_MESSAGE for one in self.messages)
+        return sum(estimate_tokens(one["content"]) + PER_MESSAGE for one in self.messages)
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ _ORDER = text("""
 
 async def load(generation_id: UUID) -> Order | None:
     """What is to be answered, in one statement; None when it has ended already, or its words are gone."""
-    facts = {"id": generation_id, "most": conversation.MOST_MESSAGES + 1}
+    facts = {"id": generation_id, "most": MOST_MESSAGES + 1}
     async with statement() as connection:
         row = (await connection.execute(_ORDER, facts)).one_or_none()
     if row is None or not row.said or row.said[0][0] != "question":
@@ -89,7 +88,7 @@ def _within(newest_first: list[list[str]], most_bytes: int) -> list[dict[str, st
     taken: list[dict[str, str]] = []
     left = most_bytes
     for role, words in newest_first:
-        left -= len(words.encode()) + conversation.PER_MESSAGE
+        left -= len(words.encode()) + PER_MESSAGE
         if left < 0 and taken:
             break
         taken.append({"role": "user" if role == "question" else "assistant", "content": words})

@@ -6,6 +6,11 @@ WORDS_TO_TOKENS = 4 / 3  # OpenAI's rule of thumb: 100 tokens are about 75 Engli
 TYPICAL_QUESTION_WORDS = 100
 TYPICAL_ANSWER_WORDS = 250
 
+PER_MESSAGE = 8  # tokens that the model's format adds to each message, rounded up
+MOST_MESSAGES = 40  # earlier ones that go along with a question
+MOST_HISTORY = 16_000  # bytes of them, newest first
+MOST_BYTES = 4  # of a character in UTF-8
+
 
 @dataclass(frozen=True)
 class Price:
@@ -28,6 +33,11 @@ class Price:
         """A question of 100 words, answered in 250 words."""
         question = int(TYPICAL_QUESTION_WORDS * WORDS_TO_TOKENS) + estimate_tokens(system_prompt)
         return self.cost_mc(question, int(TYPICAL_ANSWER_WORDS * WORDS_TO_TOKENS))
+
+
+def prompt_cap(system_bytes: int, question_bytes: int, history_bytes: int = 0) -> int:
+    """The most tokens that a prompt can have: each of its bytes one, and what the model's format adds."""
+    return system_bytes + question_bytes + min(history_bytes, MOST_HISTORY) + PER_MESSAGE * (MOST_MESSAGES + 2)
 
 
 def estimate_tokens(text: str) -> int:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from web.pages.prices import longest_most_mc, usual_most_mc
+from web.pages.prices import usual_most_mc
 
 TEXTS_KEPT = timedelta(days=30)  # the privacy policy, section 4
 
@@ -102,7 +102,6 @@ FILTERS: dict[str, Callable[..., str | int | bool | datetime]] = {
     "rough_down": rough_down_text,
     "data": data_text,
     "usual_most": usual_most_mc,
-    "longest_most": longest_most_mc,
     "browser": browser_text,
     "iso": iso,
     "day": day,

@@ -90,8 +90,8 @@ function follow(job, hold, words) {
 function take(job, { type, data }) {
   if (running?.job !== job) return;
   const { answer } = running;
-  if (type === "queued") answer.state("Waiting for a free place");
-  if (type === "started" && !answer.text) {
+  if (type === "queued") answer.state(waitingFor(data));
+  if (type === "started") {
     answer.state("Thinking");
     say("The answer has begun.");
   }
@@ -101,16 +101,34 @@ function take(job, { type, data }) {
     announcer.add(data.text);
     count(data.tokens);
   }
-  // Another attempt, or a stream that had to be told again: what was shown before counts no more.
-  else if (type === "started" || type === "restarted") {
-    answer.replace(data.text ?? "");
-    answer.state("Interrupted; it is being written anew");
-    announcer.restart();
-    say("The answer was interrupted and is being written anew.");
-    count(data.tokens ?? 0);
-  }
+  if (type === "restarted") startAgain(data);
   if (type === "done" || type === "cancelled") end(data, type);
-  if (type === "failed") end({ result: { state: "failed", cost_mc: 0, ...data.result } }, type);
+  if (type === "failed") end({ result: { state: "failed", cost_mc: 0 } }, type);
+}
+
+// data: {again_in, reason} when an attempt has failed and another one waits; nothing at first.
+function waitingFor({ again_in: wait, reason }) {
+  if (wait === undefined) return "Waiting for a free place";
+  const what = reason === "model-busy" ? "The model is busy" : "That did not work";
+  const words = `${what}, trying again in ${Math.max(1, Math.round(wait))} s`;
+  say(`${words}.`);
+  return words;
+}
+
+// Another attempt begins with nothing; a stream that was lost is told again with all that had been written.
+function startAgain({ text, tokens }) {
+  const { answer } = running;
+  const shown = answer.text;
+  if (text.startsWith(shown)) {
+    announcer.add(text.slice(shown.length));
+    answer.state(text ? "" : "Thinking");
+  } else {
+    announcer.restart();
+    answer.state("Interrupted; it is being written anew");
+    say("The answer was interrupted and is being written anew.");
+  }
+  answer.replace(text);
+  count(tokens);
 }
 
 function count(tokens) {
@@ -118,13 +136,12 @@ function count(tokens) {
   composer.meter(soFar(service, limits, said, running.tokens), running.hold);
 }
 
-// data: {result: the generation's outcome, with `chars` of its text}; a cancelled job may have produced nothing at all.
+// data: {result: the generation's outcome, with `chars` of its text}; null where the job was cancelled before any of it.
 async function end(data, type) {
   const { answer, hold } = running;
-  let result = data.result ?? (data.state ? data : null);
+  let result = data.result;
   running = null;
-  const chars = result?.chars ?? data.chars;
-  if (!result || (chars > 0 && answer.length !== chars)) {
+  if (!result || (result.chars > 0 && answer.length !== result.chars)) {
     const found = await fetchOutcome(result?.message);
     result ??= found?.generation;
     if (found?.text) answer.replace(found.text);

@@ -9,7 +9,7 @@ const MOST_BYTES = 4; // of a character in UTF-8
 const bytes = (text) => new TextEncoder().encode(text).length;
 const together = (texts) => texts.reduce((sum, text) => sum + bytes(text), 0);
 
-// service: its prices · limits: {overhead, history} of what is read · said: the texts so far · question: being written
+// service: its prices · limits: {history} of what is read, {question} of 100 words, in bytes · said: the texts so far · question: being written
 // A token is at least one byte, so bytes bound the tokens that are read: "most" is not exceeded. `max_answer_mc` is for
 // the longest question; what this one is shorter by is taken off.
 export function before(service, limits, said, question) {
@@ -18,7 +18,7 @@ export function before(service, limits, said, question) {
   const asked = bytes(question);
   const spared = service.max_question_chars * MOST_BYTES - (question ? asked : limits.question);
   const longer = Math.max(0, asked - limits.question);
-  const most = Math.ceil(service.max_answer_mc + cost(earlier + limits.overhead - spared));
+  const most = Math.ceil(service.max_answer_mc + cost(earlier - spared));
   const about = Math.ceil(service.typical_answer_mc + cost((earlier + longer) / BYTES_PER_TOKEN));
   return { about: Math.min(about, most), most };
 }
