@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import DateTime, MetaData, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
 
@@ -82,6 +84,19 @@ async def statement() -> AsyncIterator[AsyncConnection]:
     """A connection on which each statement is its own transaction: one round trip instead of three."""
     async with engine().connect() as connection:
         yield await connection.execution_options(isolation_level="AUTOCOMMIT")
+
+
+# SQLSTATE: connection exceptions, too many connections, stopping, crashed, starting (PostgreSQL, appendix A)
+AWAY_STATES = ("08", "53300", "57P01", "57P02", "57P03")
+
+
+def is_away(error: Exception) -> bool:
+    """Whether this error says that PostgreSQL cannot be reached now: nothing is wrong with what was asked of it."""
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return True
+    said = error.orig if isinstance(error, DBAPIError) else error  # while connecting, asyncpg's own come as they are
+    state = getattr(said, "sqlstate", None) or ""
+    return state.startswith(AWAY_STATES) or isinstance(error, (PoolTimeout, ConnectionError, TimeoutError))
 
 
 async def ping() -> None:

@@ -2,10 +2,8 @@
 
 import asyncio
 import base64
-import threading
 from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -14,10 +12,10 @@ from uuid import UUID, uuid4
 import orjson
 from celery import Celery
 from kombu.entity import Queue as KombuQueue
-from redis import Redis
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
-from redis.retry import Retry
 
 from core.settings import settings
 from core.telemetry import log
@@ -117,65 +115,81 @@ def celery() -> Celery:
 
 Ring = tuple[TaskName, UUID]
 
-PUBLISHERS = 2  # threads; a frozen Redis holds at most these, and never the event loop
 MOST_WAITING = 10_000  # rings kept while Redis is slow; beyond it the sweeper rings
 
-_waiting: deque[Ring] = deque(maxlen=MOST_WAITING)
-_publishers = ThreadPoolExecutor(PUBLISHERS, thread_name_prefix="doorbell")
-_busy = threading.Semaphore(PUBLISHERS)
+
+class Doorbell:
+    """Sends jobs' ids to their queues from the loop of this process: at once when idle, and what piled up when busy.
+
+    Nobody waits for it, and its time-outs are short: a frozen Redis holds one task of the loop, never a request.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: deque[Ring] = deque(maxlen=MOST_WAITING)
+        self._task: asyncio.Task[None] | None = None
+        self._redis = Redis.from_url(
+            settings().redis_url,
+            socket_timeout=2,
+            socket_connect_timeout=2,
+            retry=Retry(NoBackoff(), 0),  # the sweeper rings again
+            client_name="doorbell",
+        )
+
+    def ring(self, rings: Sequence[Ring]) -> None:
+        self._waiting.extend(rings)
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._empty(), name="doorbell")
+
+    async def _empty(self) -> None:
+        while self._waiting:
+            await self.send([self._waiting.popleft() for _ in range(min(len(self._waiting), 100))])
+
+    async def send(self, rings: Sequence[Ring]) -> bool:
+        """Send them now; returns whether Redis took them."""
+        try:
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for name, job_id in rings:
+                    pipe.lpush(POLICIES[name].queue, message(name, str(job_id)))
+                await pipe.execute()
+        except (RedisError, OSError) as error:
+            log(__name__).warning("doorbell_not_rung", jobs=len(rings), error=type(error).__name__)
+            return False
+        return True
+
+    async def close(self) -> None:
+        if self._task is not None:
+            await asyncio.wait([self._task], timeout=2)
+        await self._redis.aclose()
+
+
+_doorbells: dict[asyncio.AbstractEventLoop, Doorbell] = {}
+
+
+def _doorbell() -> Doorbell:
+    """Of the running loop; a process has one loop, a run of tests may have several."""
+    loop = asyncio.get_running_loop()
+    if loop not in _doorbells:
+        _doorbells[loop] = Doorbell()
+    return _doorbells[loop]
 
 
 def ring(rings: Sequence[Ring]) -> None:
-    """Send jobs' ids to their queues, soon, from a thread of its own; returns at once.
+    """Send jobs' ids to their queues, soon; returns at once.
 
     Nothing is promised: a ring that is lost, for Redis is away or this process dies, is sent again by the sweeper.
     """
-    _waiting.extend(rings)
-    if _busy.acquire(blocking=False):
-        _publishers.submit(_publish_waiting)
-
-
-def _publish_waiting() -> None:
-    try:
-        while _waiting:
-            batch = [_waiting.popleft() for _ in range(min(len(_waiting), 100))]
-            _publish(batch)
-    except IndexError:  # the other publisher took the last one
-        pass
-    finally:
-        _busy.release()
-    if _waiting and _busy.acquire(blocking=False):  # one came between the last look and the release
-        _publishers.submit(_publish_waiting)
+    _doorbell().ring(rings)
 
 
 async def ring_now(rings: Sequence[Ring]) -> bool:
     """Send jobs' ids; returns whether Redis took them all."""
-    return await asyncio.get_running_loop().run_in_executor(_publishers, _publish, rings)
+    return await _doorbell().send(rings)
 
 
-def _publish(rings: Sequence[Ring]) -> bool:
-    try:
-        with _redis().pipeline(transaction=False) as pipe:
-            for name, job_id in rings:
-                pipe.lpush(POLICIES[name].queue, message(name, str(job_id)))
-            pipe.execute()
-    except (RedisError, OSError) as error:
-        log(__name__).warning("doorbell_not_rung", jobs=len(rings), error=type(error).__name__)
-        return False
-    return True
-
-
-@cache
-def _redis() -> Redis:
-    """The broker, for ringing only: time-outs short, nothing tried again (the sweeper does)."""
-    return Redis.from_url(
-        settings().redis_url,
-        socket_timeout=2,
-        socket_connect_timeout=2,
-        retry=Retry(NoBackoff(), 0),
-        max_connections=PUBLISHERS,
-        client_name="doorbell",
-    )
+async def close_doorbell() -> None:
+    """Let what was rung leave, for at most two seconds, and close the connection."""
+    if (bell := _doorbells.pop(asyncio.get_running_loop(), None)) is not None:
+        await bell.close()
 
 
 def message(name: TaskName, argument: str) -> bytes:

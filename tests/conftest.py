@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.credits import ledger
 from core.database import close_engine, engine, sessions, transaction
+from core.queue import close_doorbell
 from sandbox.postgres import scratch_directory
 from tests import makers
 from tests.house import House
@@ -27,6 +28,7 @@ def house() -> Iterator[House]:
 @pytest.fixture(scope="session", autouse=True)
 async def _pool() -> AsyncIterator[None]:
     yield
+    await close_doorbell()
     await close_engine()
 
 

@@ -9,7 +9,7 @@ from quart.typing import ResponseReturnValue
 from quart_schema import Info, OpenAPIProvider, QuartSchema, hide
 from werkzeug.routing import Rule
 
-from core import database
+from core import database, queue
 from core.telemetry import start_logging
 from web import (
     accounts,
@@ -94,6 +94,7 @@ def create_app() -> Quart:
     app.before_serving(_start)
     app.before_serving(live.open_hub)
     app.after_serving(live.close_hub)
+    app.after_serving(queue.close_doorbell)
     app.after_serving(database.close_engine)
     app.asgi_app = live.LiveSockets(app.asgi_app, app.extensions["site"])  # type: ignore[method-assign]
     return app

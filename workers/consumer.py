@@ -5,7 +5,6 @@ from typing import Any
 
 from celery.worker.consumer import Consumer as CeleryConsumer
 
-
 EVENTS_SECONDS = 0.25  # how late Flower may see a task
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import sys
 import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -16,11 +17,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from core import claims, jobs, streams
 from core.database import close_engine
 from core.jobs import Job
+from core.queue import close_doorbell
 from core.telemetry import log
 
 if TYPE_CHECKING:
     from workers.runtime import Run
 
+SWITCH_SECONDS = 0.0005  # Python's own 5 ms is what each hand-over between Celery's threads and the loop waited
 SWEEP_SECONDS = 1.0  # how late a lost doorbell, a back-off that ended, or an abandoned job may be noticed
 T = TypeVar("T")
 
@@ -34,6 +37,7 @@ class Process:
         alive = os.environ.get("CLOFY_ALIVE_FILE")  # for the health check of the container
         self._alive_file = Path(alive) if alive else None
         self._closers: dict[Callable[[], Coroutine[Any, Any, None]], None] = {}
+        sys.setswitchinterval(SWITCH_SECONDS)
         self.loop = uvloop.new_event_loop()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._turn, name="loop", daemon=True)
@@ -136,6 +140,7 @@ class Process:
         for close in self._closers:
             await close()
         await self.redis.aclose()
+        await close_doorbell()
         await close_engine()
 
 

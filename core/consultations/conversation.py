@@ -39,18 +39,15 @@ async def begin(session: AsyncSession, *, account_id: UUID, service: str) -> UUI
 _TERMS = text("""
     select service.id, service.input_mc_per_1k, service.output_mc_per_1k, service.max_output_tokens,
            service.min_output_tokens, service.max_question_chars, octet_length(service.system_prompt),
-           (select coalesce(sum(octet_length(words.text)), 0)
-            from messages message
-            join message_texts words on words.said_on = message.said_on and words.message_id = message.id
-            where message.consultation_id = consultation.id)
+           (select coalesce(sum(bytes), 0) from messages where consultation_id = consultation.id)
     from consultations consultation join services service on service.id = consultation.service_id
     where consultation.id = :id and consultation.account_id = :account_id
 """)
 
 _KEEP = text("""
     with question as (
-        insert into messages (id, consultation_id, role, said_on)
-        values (uuidv7(), :consultation_id, 'question', (now() at time zone 'utc')::date)
+        insert into messages (id, consultation_id, role, said_on, bytes)
+        values (uuidv7(), :consultation_id, 'question', (now() at time zone 'utc')::date, octet_length(:text))
         returning id, said_on
     ), words as (
         insert into message_texts (said_on, message_id, text) select said_on, id, :text from question

@@ -1,7 +1,7 @@
 """An answer in the making: what the model is asked, how it ended, what is charged for it (the fairness rule)."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -50,12 +50,10 @@ class Ending:
 _ORDER = text("""
     select generation.id, consultation.account_id, generation.hold_id, generation.hold_mc, generation.output_cap,
            generation.prompt_cap, service.input_mc_per_1k, service.output_mc_per_1k, service.system_prompt,
-           (select json_agg(json_build_array(said.role, said.text) order by said.id desc) from (
-                select message.id, message.role, words.text
-                from messages message
-                join message_texts words on words.said_on = message.said_on and words.message_id = message.id
-                where message.consultation_id = generation.consultation_id and message.id <= generation.question_id
-                order by message.id desc limit :most
+           (select json_agg(json_build_array(said.id, said.role, said.said_on) order by said.id desc) from (
+                select id, role, said_on from messages
+                where consultation_id = generation.consultation_id and id <= generation.question_id
+                order by id desc limit :most
            ) said) as said
     from generations generation
     join consultations consultation on consultation.id = generation.consultation_id
@@ -63,13 +61,26 @@ _ORDER = text("""
     where generation.id = :id and generation.state = 'waiting'
 """)
 
+# One day at a time, by a parameter: a join would have PostgreSQL open the tables of all days for each question.
+_WORDS = text("select message_id, text from message_texts where said_on = :day and message_id = any(:ids)")
+
 
 async def load(generation_id: UUID) -> Order | None:
-    """What is to be answered, in one statement; None when it has ended already, or its words are gone."""
-    facts = {"id": generation_id, "most": MOST_MESSAGES + 1}
+    """What is to be answered; None when it has ended already, or its words are gone."""
     async with statement() as connection:
+        facts = {"id": generation_id, "most": MOST_MESSAGES + 1}
         row = (await connection.execute(_ORDER, facts)).one_or_none()
-    if row is None or not row.said or row.said[0][0] != "question":
+        if row is None:
+            return None
+        days: dict[str, list[UUID]] = {}
+        for message_id, _, day in row.said:
+            days.setdefault(day, []).append(UUID(message_id))
+        words: dict[UUID, str] = {}
+        for day, ids in days.items():
+            found = await connection.execute(_WORDS, {"day": date.fromisoformat(day), "ids": ids})
+            words |= dict(found.tuples())
+    said = [(role, words[UUID(message_id)]) for message_id, role, _ in row.said if UUID(message_id) in words]
+    if not said or said[0][0] != "question":
         return None
     system = {"role": "system", "content": row.system_prompt}
     return Order(
@@ -79,11 +90,11 @@ async def load(generation_id: UUID) -> Order | None:
         hold_mc=row.hold_mc,
         output_cap=row.output_cap,
         price=Price(row.input_mc_per_1k, row.output_mc_per_1k),
-        messages=[system, *_within(row.said, row.prompt_cap - len(row.system_prompt.encode()))],
+        messages=[system, *_within(said, row.prompt_cap - len(row.system_prompt.encode()))],
     )
 
 
-def _within(newest_first: list[list[str]], most_bytes: int) -> list[dict[str, str]]:
+def _within(newest_first: list[tuple[str, str]], most_bytes: int) -> list[dict[str, str]]:
     """The question, and as much of what was said before as the hold allows for; oldest first."""
     taken: list[dict[str, str]] = []
     left = most_bytes
@@ -126,8 +137,8 @@ _END = text("""
         where id = :id and state = 'waiting'
         returning consultation_id, answer_id
     ), answer as (
-        insert into messages (id, consultation_id, role, said_on)
-        select answer_id, consultation_id, 'answer', (now() at time zone 'utc')::date
+        insert into messages (id, consultation_id, role, said_on, bytes)
+        select answer_id, consultation_id, 'answer', (now() at time zone 'utc')::date, octet_length(:text)
         from ended where answer_id is not null
         returning id, said_on
     ), words as (

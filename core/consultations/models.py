@@ -69,6 +69,7 @@ class Message(Base):
     consultation_id: Mapped[UUID] = mapped_column(ForeignKey("consultations.id"))
     role: Mapped[str]
     said_on: Mapped[date] = mapped_column(Date)  # UTC; names the partition that its text is in
+    bytes: Mapped[int]  # of its text in UTF-8, so that a price needs no look into the partitions
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 

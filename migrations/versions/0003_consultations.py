@@ -76,6 +76,7 @@ def upgrade() -> None:
         sa.Column("consultation_id", sa.Uuid(), nullable=False),
         sa.Column("role", sa.String(), nullable=False),
         sa.Column("said_on", sa.Date(), nullable=False),
+        sa.Column("bytes", sa.Integer(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.CheckConstraint("role in ('question', 'answer')", name=op.f("ck_messages_role")),
         sa.ForeignKeyConstraint(
