@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import DateTime, MetaData, text
 from sqlalchemy.exc import DBAPIError
@@ -74,7 +74,14 @@ async def transaction() -> AsyncIterator[AsyncSession]:
         call()
 
 
-def after_commit(session: AsyncSession, call: Callable[[], None]) -> None:
+class HasInfo(Protocol):
+    """A session, or what stands for one (core/direct.py)."""
+
+    @property
+    def info(self) -> dict[Any, Any]: ...
+
+
+def after_commit(session: HasInfo, call: Callable[[], None]) -> None:
     """Have `call` run once the transaction is committed. It must neither block nor raise."""
     session.info.setdefault("after_commit", []).append(call)
 

@@ -15,7 +15,8 @@ from quart_schema.validation import RequestSchemaValidationError
 from werkzeug.exceptions import HTTPException, InternalServerError
 from werkzeug.routing import RoutingException
 
-from core.errors import ClofyError, InvalidInput, Kind
+from core.database import is_away
+from core.errors import ClofyError, InvalidInput, Kind, Unavailable
 from core.telemetry import log
 from web import security
 from web.inputs import to_json
@@ -31,6 +32,7 @@ STATUS: dict[Kind, int] = {
     Kind.UNAVAILABLE: 503,
 }
 WORTH_A_LINE = {Kind.FORBIDDEN, Kind.TOO_MANY, Kind.UNAVAILABLE}  # security.md 166: denials and limiter hits
+DATABASE_BACK_IN = 5.0  # seconds; a server that is started again, or the standby that takes over, needs about that
 MACHINE_PATHS = ("/api/", "/webhooks/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/live")
 
 TEXTS = {  # instead of the framework's, which speak of servers and spelling
@@ -153,8 +155,17 @@ async def http_problem(error: HTTPException) -> ResponseReturnValue:
     return response
 
 
+class DatabaseAway(Unavailable):
+    """We cannot get at our data at the moment. Nothing is lost; please try again."""
+
+    code = "unavailable"
+    retry_after = DATABASE_BACK_IN
+
+
 async def unexpected(error: Exception) -> ResponseReturnValue:
     """Logged once, here; the person learns the request's id and nothing else."""
+    if is_away(error):
+        return await expected(DatabaseAway(error=type(error).__name__))
     method, path = _asked()
     logger.error("request_failed", exc_info=error, method=method, path=path, request_id=request_id())
     return await answer(500, code="internal-error", text="Something went wrong on our side. We have written it down.")

@@ -22,6 +22,7 @@ from werkzeug.datastructures import Headers
 
 from core import jobs, streams
 from core.accounts.web_sessions import SignedIn, find_session
+from core.database import is_away
 from core.errors import ClofyError, NotFound, Unavailable
 from core.streams import Event
 from web import security
@@ -110,6 +111,10 @@ class Socket:
             code, reason = rejected.code, rejected.reason
         except (OSError, TimeoutError):
             code, reason = TRY_AGAIN, "too slow"
+        except Exception as error:
+            if not is_away(error):
+                raise
+            code, reason = TRY_AGAIN, "not now"
         finally:
             for part in parts:
                 part.cancel()
@@ -271,6 +276,10 @@ class LiveSockets:
                 account = await find_session(token) if token else None
         except ClofyError:
             account = None
+        except Exception as error:
+            if not is_away(error):
+                raise
+            account = None  # a refused socket polls, and the poll is told what is the matter
         if account is None:
             await send({"type": "websocket.close", "code": POLICY})  # before it is accepted: the server answers 403
             return
