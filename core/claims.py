@@ -11,12 +11,13 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import and_, bindparam, func, or_, select, update
-from sqlalchemy.dialects.postgresql import JSONB
+import orjson
+from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core import queue
 from core.database import after_commit, statement, transaction
+from core.direct import Hot, Unit, direct
 from core.errors import ClofyError, Kind
 from core.jobs import Job, JobState, end_unclaimed, now_of, tell_slice
 from core.queue import TaskName
@@ -45,32 +46,24 @@ class Claimed:
     cancel_requested_at: datetime | None
 
 
-_CLAIM = (
-    update(Job.__table__)  # type: ignore[arg-type]  # the plain table: its statement is built once, not for each call
-    .where(
-        Job.id == bindparam("job_id"),
-        Job.attempts < Job.max_attempts,
-        or_(
-            and_(Job.state == JobState.QUEUED, Job.available_at <= func.now()),
-            and_(Job.state == JobState.RUNNING, Job.lease_until < func.now()),
-        ),
-    )
-    .values(
-        state=JobState.RUNNING,
-        claim=bindparam("new_claim"),
-        attempts=Job.attempts + 1,
-        lease_until=func.now() + LEASE,
-        started_at=func.coalesce(Job.started_at, func.now()),
-    )
-    .returning(Job.id, Job.task, Job.claim, Job.attempts, Job.payload, Job.account_id, Job.cancel_requested_at)
-)
+_CLAIM = Hot("""
+    update jobs
+    set state = 'running', claim = cast(:claim as uuid), attempts = attempts + 1, lease_until = now() + :lease,
+        started_at = coalesce(started_at, now())
+    where id = :id and attempts < max_attempts
+      and ((state = 'queued' and available_at <= now()) or (state = 'running' and lease_until < now()))
+    returning id, task, claim, attempts, cast(payload as text), account_id, cancel_requested_at
+""")
 
 
 async def claim(job_id: UUID) -> Claimed | None:
     """Take a job for one attempt: only one that waits, or whose lease ran out. None: there is nothing to do."""
-    async with statement() as connection:
-        row = (await connection.execute(_CLAIM, {"job_id": job_id, "new_claim": uuid4()})).one_or_none()
-    return Claimed(*row) if row else None
+    async with direct() as unit:
+        row = await _CLAIM.one(unit, id=job_id, claim=uuid4(), lease=LEASE)
+    if row is None:
+        return None
+    found_id, task, its_claim, attempts, payload, account_id, cancel_requested_at = row
+    return Claimed(found_id, task, its_claim, attempts, orjson.loads(payload), account_id, cancel_requested_at)
 
 
 async def heartbeat(claimed: Iterable[Claimed]) -> dict[UUID, bool]:
@@ -103,27 +96,21 @@ async def _fenced(session: AsyncSession, claimed: Claimed, **values: Any) -> Job
     return job
 
 
-_FINISH = (
-    update(Job.__table__)  # type: ignore[arg-type]  # as above
-    .where(Job.id == bindparam("job_id"), Job.claim == bindparam("of_claim"), Job.state == JobState.RUNNING)
-    .values(
-        state=bindparam("end_state"),
-        result=bindparam("end_result", type_=JSONB),
-        claim=None,
-        lease_until=None,
-        error=None,
-        finished_at=func.now(),
-    )
-    .returning(Job.id)
-)
+_FINISH = Hot("""
+    update jobs
+    set state = :state, result = cast(:result as jsonb), error = null, claim = null, lease_until = null,
+        finished_at = now()
+    where id = :id and claim = :claim and state = 'running'
+    returning id
+""")
 
 
 async def finish(
-    session: AsyncSession, claimed: Claimed, result: dict[str, Any] | None, state: JobState = JobState.DONE
+    session: Unit, claimed: Claimed, result: dict[str, Any] | None, state: JobState = JobState.DONE
 ) -> None:
     """End a job by its own task, in the transaction of its effects. Raises LostClaim: then roll all back."""
-    facts = {"job_id": claimed.id, "of_claim": claimed.claim, "end_state": state, "end_result": result}
-    if (await session.execute(_FINISH, facts)).scalar() is None:
+    told = orjson.dumps(result).decode() if result is not None else None
+    if await _FINISH.one(session, id=claimed.id, claim=claimed.claim, state=state, result=told) is None:
         raise LostClaim(job=claimed.id)
 
 

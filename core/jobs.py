@@ -11,13 +11,15 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import CheckConstraint, Index, SmallInteger, and_, bindparam, case, func, or_, select, text
+import orjson
+from sqlalchemy import CheckConstraint, Index, SmallInteger, and_, case, func, or_, select, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core import queue
 from core.database import Base, after_commit, statement
+from core.direct import Hot, Unit, direct
 from core.errors import ClofyError, Kind, NotFound
 from core.queue import POLICIES, TaskName
 
@@ -110,18 +112,17 @@ def on_end(task: TaskName) -> Callable[[EndHook], EndHook]:
     return register
 
 
-# Hot statements are built once: SQLAlchemy takes ten times as long to build one as to run it (docs/scaling.md).
-_ENQUEUE = text("""
+_ENQUEUE = Hot("""
     insert into jobs
         (id, task, queue, key, account_id, payload, max_attempts, backoff, backoff_cap, available_at, ring_at)
-    values (:id, :task, :queue, :key, :account_id, :payload, :max_attempts, :backoff, :backoff_cap,
+    values (:id, :task, :queue, :key, :account_id, cast(:payload as jsonb), :max_attempts, :backoff, :backoff_cap,
             now() + :wait, now() + :ring_in)
     on conflict (key) do nothing returning id
-""").bindparams(bindparam("payload", type_=JSONB))
+""")
 
 
 async def enqueue(
-    session: AsyncSession,
+    session: Unit,
     task: TaskName,
     *,
     payload: dict[str, Any],
@@ -139,20 +140,21 @@ async def enqueue(
     policy = POLICIES[task]
     job_id = job_id or uuid4()
     wait = delay or timedelta()
-    facts = {
-        "id": job_id,
-        "task": task,
-        "queue": policy.queue,
-        "key": key,
-        "account_id": account_id,
-        "payload": payload,
-        "max_attempts": policy.attempts,
-        "backoff": policy.backoff,
-        "backoff_cap": policy.backoff_cap,
-        "wait": wait,
-        "ring_in": wait or FIRST_RING,
-    }
-    if (await session.execute(_ENQUEUE, facts)).scalar() is None:
+    written = await _ENQUEUE.one(
+        session,
+        id=job_id,
+        task=task,
+        queue=policy.queue,
+        key=key,
+        account_id=account_id,
+        payload=orjson.dumps(payload).decode(),
+        max_attempts=policy.attempts,
+        backoff=policy.backoff,
+        backoff_cap=policy.backoff_cap,
+        wait=wait,
+        ring_in=wait or FIRST_RING,
+    )
+    if written is None:
         return None
     if not wait:
         after_commit(session, lambda: queue.ring([(task, job_id)]))
@@ -169,18 +171,20 @@ async def tell_slice(session: AsyncSession, job: Job, state: JobState, reason: s
         await _end_hooks[job.task](session, job, state, reason)
 
 
-_GLIMPSE = select(Job.id, Job.attempts, Job.state, Job.result, Job.error).where(
-    Job.id == bindparam("job_id"), Job.account_id == bindparam("owner_id")
-)
+_GLIMPSE = Hot("""
+    select id, attempts, state, cast(result as text), error from jobs
+    where id = :id and account_id = :account_id
+""")
 
 
 async def glimpse(job_id: UUID, *, account_id: UUID) -> Glimpse:
     """The account's own job, in one statement. Raises NotFound for anything else."""
-    async with statement() as connection:
-        row = (await connection.execute(_GLIMPSE, {"job_id": job_id, "owner_id": account_id})).one_or_none()
+    async with direct() as unit:
+        row = await _GLIMPSE.one(unit, id=job_id, account_id=account_id)
     if row is None:
         raise NotFound(job=job_id)
-    return Glimpse(*row)
+    found_id, attempts, state, result, error = row
+    return Glimpse(found_id, attempts, state, orjson.loads(result) if result else None, error)
 
 
 async def get(session: AsyncSession, job_id: UUID, *, account_id: UUID) -> Job:

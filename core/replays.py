@@ -5,12 +5,14 @@ from datetime import datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import CursorResult, LargeBinary, delete, func, select
-from sqlalchemy.dialects.postgresql import JSONB, insert
+import orjson
+from sqlalchemy import CursorResult, LargeBinary, delete, func
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.database import Base
+from core.direct import Hot, Unit
 from core.errors import ClofyError, Kind
 
 KEPT = timedelta(hours=24)  # as long as Stripe keeps its own (docs.stripe.com/api/idempotent_requests)
@@ -42,22 +44,33 @@ def hash_of(route: str, body: bytes) -> bytes:
     return hashlib.sha256(route.encode() + b"\0" + body).digest()
 
 
-async def find(session: AsyncSession, *, account_id: UUID, key: str, request_hash: bytes) -> dict[str, Any] | None:
+_FIND = Hot("""
+    select request_hash, cast(answer as text) from kept_answers where account_id = :account_id and key = :key
+""")
+
+_KEEP = Hot("""
+    insert into kept_answers (account_id, key, request_hash, answer)
+    values (:account_id, :key, :request_hash, cast(:answer as jsonb))
+    on conflict do nothing returning key
+""")
+
+
+async def find(session: Unit, *, account_id: UUID, key: str, request_hash: bytes) -> dict[str, Any] | None:
     """The answer that was given to this request, if it was. Raises KeyReused if the key came with another one."""
-    kept = await session.scalar(select(KeptAnswer).where(KeptAnswer.account_id == account_id, KeptAnswer.key == key))
+    kept = await _FIND.one(session, account_id=account_id, key=key)
     if kept is None:
         return None
-    if kept.request_hash != request_hash:
+    its_hash, answer = kept
+    if its_hash != request_hash:
         raise KeyReused
-    return kept.answer
+    found: dict[str, Any] = orjson.loads(answer)
+    return found
 
 
-async def keep(
-    session: AsyncSession, *, account_id: UUID, key: str, request_hash: bytes, answer: dict[str, Any]
-) -> None:
+async def keep(session: Unit, *, account_id: UUID, key: str, request_hash: bytes, answer: dict[str, Any]) -> None:
     """Keep an answer in the transaction of what it tells of. Raises AnsweredMeanwhile: then roll all back."""
-    row = insert(KeptAnswer).values(account_id=account_id, key=key, request_hash=request_hash, answer=answer)
-    if await session.scalar(row.on_conflict_do_nothing().returning(KeptAnswer.key)) is None:
+    told = orjson.dumps(answer).decode()
+    if await _KEEP.one(session, account_id=account_id, key=key, request_hash=request_hash, answer=told) is None:
         raise AnsweredMeanwhile
 
 

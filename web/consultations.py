@@ -6,14 +6,16 @@ from uuid import UUID
 from pydantic import StringConstraints
 from quart import Blueprint, g, request
 from quart.typing import ResponseReturnValue
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.consultations import catalogue, conversation, queries
 from core.database import transaction
+from core.direct import Direct
 from core.errors import InvalidInput
 from web.inputs import Input, takes
+from web.openapi import AFTER_ID, answers, query
 from web.replay import once
 from web.session import anyone, signed_in
+from web.shapes import AskedFacts, ConsultationFacts, Consultations, Created, ServiceFacts, Services
 
 blueprint = Blueprint("consultations", __name__, url_prefix="/api")
 
@@ -31,6 +33,7 @@ class NewQuestion(Input):
 
 @blueprint.get("/services")
 @anyone
+@answers(Services)
 async def services() -> ResponseReturnValue:
     async with transaction() as session:
         return {"services": [catalogue.describe(one) for one in await catalogue.listed(session)]}
@@ -38,6 +41,7 @@ async def services() -> ResponseReturnValue:
 
 @blueprint.get("/services/<slug>")
 @anyone
+@answers(ServiceFacts)
 async def service(slug: str) -> ResponseReturnValue:
     async with transaction() as session:
         return catalogue.describe(await catalogue.offered(session, slug))
@@ -45,17 +49,20 @@ async def service(slug: str) -> ResponseReturnValue:
 
 @blueprint.post("/consultations")
 @signed_in
+@answers(Created, status=201, problems=(404,), keyed=True)
 @takes(NewConsultation)
 async def begin(data: NewConsultation) -> ResponseReturnValue:
 
-    async def create(session: AsyncSession) -> dict[str, Any]:
-        return {"id": str(await conversation.begin(session, account_id=g.account.id, service=data.service))}
+    async def create(unit: Direct) -> dict[str, Any]:
+        return {"id": str(await conversation.begin(unit, account_id=g.account.id, service=data.service))}
 
     return await once(create), 201
 
 
 @blueprint.get("/consultations")
 @signed_in
+@query(after=AFTER_ID)
+@answers(Consultations)
 async def index() -> ResponseReturnValue:
     """The account's consultations, newest first; page by `?after=` the last id."""
     after = request.args.get("after", "")
@@ -70,6 +77,7 @@ async def index() -> ResponseReturnValue:
 
 @blueprint.get("/consultations/<uuid:consultation_id>")
 @signed_in
+@answers(ConsultationFacts)
 async def show(consultation_id: UUID) -> ResponseReturnValue:
     async with transaction() as session:
         return await queries.consultation(session, consultation_id, account_id=g.account.id)
@@ -77,13 +85,14 @@ async def show(consultation_id: UUID) -> ResponseReturnValue:
 
 @blueprint.post("/consultations/<uuid:consultation_id>/messages")
 @signed_in
+@answers(AskedFacts, status=202, problems=(402,), keyed=True)
 @takes(NewQuestion)
 async def ask(consultation_id: UUID, data: NewQuestion) -> ResponseReturnValue:
     """Take a question: 202 with the job to watch; 402 where the credits do not reach."""
 
-    async def create(session: AsyncSession) -> dict[str, Any]:
+    async def create(unit: Direct) -> dict[str, Any]:
         asked = await conversation.ask(
-            session, account_id=g.account.id, consultation_id=consultation_id, question=data.text
+            unit, account_id=g.account.id, consultation_id=consultation_id, question=data.text
         )
         return {
             "job": str(asked.job),

@@ -4,13 +4,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from quart import g, request
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from core import replays
-from core.database import transaction
+from core.direct import Direct, direct, direct_transaction
 from core.errors import InvalidInput
 
-Create = Callable[[AsyncSession], Awaitable[dict[str, Any]]]
+Create = Callable[[Direct], Awaitable[dict[str, Any]]]
 
 LONGEST_KEY = 200
 
@@ -27,8 +26,8 @@ async def once(create: Create) -> dict[str, Any]:
     """Create in a transaction of its own and answer; with a key, once: whoever repeats it gets that answer again."""
     key = attempt_key()
     if key is None:
-        async with transaction() as session:
-            return await create(session)
+        async with direct_transaction() as unit:
+            return await create(unit)
     body = await request.get_data(as_text=False)
     assert isinstance(body, bytes)
     facts: dict[str, Any] = {
@@ -37,14 +36,14 @@ async def once(create: Create) -> dict[str, Any]:
         "request_hash": replays.hash_of(request.path, body),
     }
     try:
-        async with transaction() as session:
-            answer = await replays.find(session, **facts)
+        async with direct_transaction() as unit:
+            answer = await replays.find(unit, **facts)
             if answer is None:
-                answer = await create(session)
-                await replays.keep(session, **facts, answer=answer)
+                answer = await create(unit)
+                await replays.keep(unit, **facts, answer=answer)
             return answer
     except replays.AnsweredMeanwhile:
-        async with transaction() as session:
-            found = await replays.find(session, **facts)
+        async with direct() as unit:
+            found = await replays.find(unit, **facts)
         assert found is not None
         return found

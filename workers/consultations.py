@@ -7,7 +7,7 @@ from uuid import UUID
 
 from core.consultations import generations, model_api
 from core.consultations.model_api import Answer, PromptFiltered
-from core.database import transaction
+from core.direct import direct_transaction
 from core.jobs import JobState
 from core.queue import TaskName
 from workers.process import process
@@ -33,7 +33,7 @@ async def answer(run: Run) -> dict[str, Any] | None:
     except PromptFiltered:
         said.finish_reason = "content_filter"
     ending = generations.judge(order, said, stopped=run.stopped)
-    async with transaction() as session:
+    async with direct_transaction() as session:
         result = await generations.record(session, order, ending)
         await run.finish(session, result, JobState.CANCELLED if run.stopped else JobState.DONE)
     return None

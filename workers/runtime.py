@@ -9,11 +9,10 @@ from datetime import timedelta
 from typing import Any, Literal
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from core import claims, jobs
 from core.claims import Claimed, LostClaim
 from core.database import transaction
+from core.direct import Unit
 from core.errors import ClofyError, Kind
 from core.jobs import JobState
 from core.queue import TICK, TaskName, celery
@@ -43,7 +42,7 @@ class Run:
         return self.interrupted == "stop"
 
     async def finish(
-        self, session: AsyncSession, result: dict[str, Any] | None = None, state: JobState = JobState.DONE
+        self, session: Unit, result: dict[str, Any] | None = None, state: JobState = JobState.DONE
     ) -> None:
         """End the job in the transaction of its effects, fenced: raises LostClaim when another attempt has taken it."""
         await claims.finish(session, self.job, result, state)

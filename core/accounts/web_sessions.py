@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import bindparam, delete, func, select, update
+from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core import database
 from core.accounts.models import Account, WebSession
+from core.direct import Hot, direct
 from core.settings import settings
 
 ABSOLUTE_END = timedelta(days=30)  # the longest that security.md 39 allows without a second factor
@@ -42,19 +42,17 @@ _LIVE = (
     WebSession.seen_at > func.now() - IDLE_END,
     Account.disabled_at.is_(None),
 )
-_FIND = (
-    select(WebSession.id, WebSession.seen_at, Account.id, Account.email, Account.name, Account.role)
-    .join(Account, Account.id == WebSession.account_id)
-    .where(WebSession.token_hash == bindparam("token_hash"), *_LIVE)
-)
-_TOUCH = (
-    update(WebSession)
-    .where(
-        WebSession.token_hash == bindparam("of_token_hash"),
-        WebSession.seen_at < func.now() - TOUCHED_EVERY,
-    )
-    .values(seen_at=func.now())
-)
+_FIND = Hot("""
+    select session.id, session.seen_at, account.id, account.email, account.name, account.role
+    from web_sessions session join accounts account on account.id = session.account_id
+    where session.token_hash = :token_hash and session.expires_at > now()
+      and session.seen_at > now() - cast(:idle_end as interval)
+      and account.disabled_at is null
+""")
+_TOUCH = Hot("""
+    update web_sessions set seen_at = now()
+    where token_hash = :token_hash and seen_at < now() - cast(:touched_every as interval)
+""")
 
 
 def token_hash(token: str) -> bytes:
@@ -71,14 +69,14 @@ def csrf_token(hashed: bytes) -> str:
 async def find_session(token: str) -> SignedIn | None:
     """Who holds this token, or None if it is unknown or at its end. One statement; every request asks this."""
     hashed = token_hash(token)
-    async with database.statement() as connection:
-        row = (await connection.execute(_FIND, {"token_hash": hashed})).first()
+    async with direct() as unit:
+        row = await _FIND.one(unit, token_hash=hashed, idle_end=IDLE_END)
         if row is None:
             return None
         session_id, seen_at, account_id, email, name, role = row
         if datetime.now(UTC) - seen_at > TOUCHED_EVERY:
             # An UPDATE of a row that a parallel sign-out deleted changes nothing: it cannot bring a session back.
-            await connection.execute(_TOUCH, {"of_token_hash": hashed})
+            await _TOUCH.all(unit, token_hash=hashed, touched_every=TOUCHED_EVERY)
     return SignedIn(account_id, email, name, role, session_id, csrf_token(hashed))
 
 

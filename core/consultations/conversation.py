@@ -1,17 +1,16 @@
 """A question: what it may cost is held, it is kept, and its answering is promised, all in one transaction."""
 
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core import jobs
-from core.consultations import catalogue, pricing
-from core.consultations.models import Consultation, Generation, GenerationState
+from core.consultations import pricing
+from core.consultations.models import Generation, GenerationState
 from core.consultations.pricing import Price
 from core.credits import ledger
+from core.direct import Hot, Unit
 from core.errors import InvalidInput, NotFound
 from core.jobs import Job, JobState
 from core.queue import TaskName
@@ -27,16 +26,22 @@ class Asked:
     output_cap: int
 
 
-async def begin(session: AsyncSession, *, account_id: UUID, service: str) -> UUID:
+_BEGIN = Hot("""
+    insert into consultations (account_id, service_id)
+    select cast(:account_id as uuid), id from services where slug = :service and listed
+    returning id
+""")
+
+
+async def begin(session: Unit, *, account_id: UUID, service: str) -> UUID:
     """Open a consultation on the version of a service that is on offer. Raises NotFound."""
-    offered = await catalogue.offered(session, service)
-    consultation = Consultation(account_id=account_id, service_id=offered.id)
-    session.add(consultation)
-    await session.flush()
-    return consultation.id
+    begun: UUID | None = await _BEGIN.value(session, account_id=account_id, service=service)
+    if begun is None:
+        raise NotFound(service=service)
+    return begun
 
 
-_TERMS = text("""
+_TERMS = Hot("""
     select service.id, service.input_mc_per_1k, service.output_mc_per_1k, service.max_output_tokens,
            service.min_output_tokens, service.max_question_chars, octet_length(service.system_prompt),
            (select coalesce(sum(bytes), 0) from messages where consultation_id = consultation.id)
@@ -44,28 +49,31 @@ _TERMS = text("""
     where consultation.id = :id and consultation.account_id = :account_id
 """)
 
-_KEEP = text("""
+_KEEP = Hot("""
     with question as (
         insert into messages (id, consultation_id, role, said_on, bytes)
-        values (uuidv7(), :consultation_id, 'question', (now() at time zone 'utc')::date, octet_length(:text))
+        values (uuidv7(), cast(:consultation_id as uuid), 'question', (now() at time zone 'utc')::date,
+                octet_length(cast(:text as text)))
         returning id, said_on
     ), words as (
-        insert into message_texts (said_on, message_id, text) select said_on, id, :text from question
+        insert into message_texts (said_on, message_id, text) select said_on, id, cast(:text as text) from question
     )
     insert into generations
         (id, consultation_id, question_id, service_id, job_id, hold_id, hold_mc, prompt_cap, output_cap)
-    select :id, :consultation_id, id, :service_id, :job_id, :hold_id, :hold_mc, :prompt_cap, :output_cap from question
+    select cast(:id as uuid), cast(:consultation_id as uuid), id, cast(:service_id as uuid), cast(:job_id as uuid),
+           cast(:hold_id as uuid), cast(:hold_mc as bigint), cast(:prompt_cap as int), cast(:output_cap as int)
+    from question
     returning question_id
 """)
 
 
-async def ask(session: AsyncSession, *, account_id: UUID, consultation_id: UUID, question: str) -> Asked:
+async def ask(session: Unit, *, account_id: UUID, consultation_id: UUID, question: str) -> Asked:
     """Take a question. Raises NotFound, InvalidInput, NotEnoughCredits; then nothing is kept and nothing held.
 
     The hold is the worst case: each byte of the prompt a token, and the answer as long as its cap. Where the balance
     does not reach for that, the cap shrinks to what it reaches for, down to the service's `min_output_tokens`.
     """
-    terms = (await session.execute(_TERMS, {"id": consultation_id, "account_id": account_id})).one_or_none()
+    terms = await _TERMS.one(session, id=consultation_id, account_id=account_id)
     if terms is None:
         raise NotFound(consultation=consultation_id)
     service_id, input_price, output_price, most_output, least_output, most_chars, system_bytes, history_bytes = terms
@@ -82,18 +90,18 @@ async def ask(session: AsyncSession, *, account_id: UUID, consultation_id: UUID,
         source=f"generation:{generation_id}",
     )
     output_cap = min(most_output, price.affordable_output(prompt_cap, hold_mc))
-    facts: dict[str, Any] = {
-        "id": generation_id,
-        "consultation_id": consultation_id,
-        "text": question,
-        "service_id": service_id,
-        "job_id": job_id,
-        "hold_id": hold_id,
-        "hold_mc": hold_mc,
-        "prompt_cap": prompt_cap,
-        "output_cap": output_cap,
-    }
-    question_id: UUID = (await session.execute(_KEEP, facts)).scalar_one()
+    question_id: UUID = await _KEEP.value(
+        session,
+        id=generation_id,
+        consultation_id=consultation_id,
+        text=question,
+        service_id=service_id,
+        job_id=job_id,
+        hold_id=hold_id,
+        hold_mc=hold_mc,
+        prompt_cap=prompt_cap,
+        output_cap=output_cap,
+    )
     payload = {"generation": str(generation_id)}
     await jobs.enqueue(session, TaskName.ANSWER, payload=payload, account_id=account_id, job_id=job_id)
     return Asked(job=job_id, message=question_id, hold_mc=hold_mc, output_cap=output_cap)

@@ -5,7 +5,8 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, text
+import orjson
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core import jobs
@@ -13,7 +14,7 @@ from core.consultations.model_api import Answer
 from core.consultations.models import Generation, GenerationState
 from core.consultations.pricing import MOST_MESSAGES, PER_MESSAGE, Price, estimate_tokens
 from core.credits import ledger
-from core.database import statement
+from core.direct import Hot, Unit, direct
 from core.jobs import Job
 
 
@@ -47,10 +48,11 @@ class Ending:
     cost_mc: int = 0
 
 
-_ORDER = text("""
+_ORDER = Hot("""
     select generation.id, consultation.account_id, generation.hold_id, generation.hold_mc, generation.output_cap,
            generation.prompt_cap, service.input_mc_per_1k, service.output_mc_per_1k, service.system_prompt,
-           (select json_agg(json_build_array(said.id, said.role, said.said_on) order by said.id desc) from (
+           (select cast(json_agg(json_build_array(said.id, said.role, said.said_on) order by said.id desc) as text)
+            from (
                 select id, role, said_on from messages
                 where consultation_id = generation.consultation_id and id <= generation.question_id
                 order by id desc limit :most
@@ -62,35 +64,36 @@ _ORDER = text("""
 """)
 
 # One day at a time, by a parameter: a join would have PostgreSQL open the tables of all days for each question.
-_WORDS = text("select message_id, text from message_texts where said_on = :day and message_id = any(:ids)")
+_WORDS = Hot(
+    "select message_id, text from message_texts where said_on = :day and message_id = any(cast(:ids as uuid[]))"
+)
 
 
 async def load(generation_id: UUID) -> Order | None:
     """What is to be answered; None when it has ended already, or its words are gone."""
-    async with statement() as connection:
-        facts = {"id": generation_id, "most": MOST_MESSAGES + 1}
-        row = (await connection.execute(_ORDER, facts)).one_or_none()
+    async with direct() as unit:
+        row = await _ORDER.one(unit, id=generation_id, most=MOST_MESSAGES + 1)
         if row is None:
             return None
-        days: dict[str, list[UUID]] = {}
-        for message_id, _, day in row.said:
-            days.setdefault(day, []).append(UUID(message_id))
+        *terms, system_prompt, listed = row
+        messages = [(UUID(name), role, day) for name, role, day in orjson.loads(listed)]
         words: dict[UUID, str] = {}
-        for day, ids in days.items():
-            found = await connection.execute(_WORDS, {"day": date.fromisoformat(day), "ids": ids})
-            words |= dict(found.tuples())
-    said = [(role, words[UUID(message_id)]) for message_id, role, _ in row.said if UUID(message_id) in words]
+        for day in {day for _, _, day in messages}:
+            ids = [message_id for message_id, _, its_day in messages if its_day == day]
+            words |= {name: said for name, said in await _WORDS.all(unit, day=date.fromisoformat(day), ids=ids)}  # noqa: C416  # rows, not pairs
+    said = [(role, words[message_id]) for message_id, role, _ in messages if message_id in words]
     if not said or said[0][0] != "question":
         return None
-    system = {"role": "system", "content": row.system_prompt}
+    found_id, account_id, hold_id, hold_mc, output_cap, prompt_cap, input_price, output_price = terms
+    system = {"role": "system", "content": system_prompt}
     return Order(
-        id=row.id,
-        account_id=row.account_id,
-        hold_id=row.hold_id,
-        hold_mc=row.hold_mc,
-        output_cap=row.output_cap,
-        price=Price(row.input_mc_per_1k, row.output_mc_per_1k),
-        messages=[system, *_within(said, row.prompt_cap - len(row.system_prompt.encode()))],
+        id=found_id,
+        account_id=account_id,
+        hold_id=hold_id,
+        hold_mc=hold_mc,
+        output_cap=output_cap,
+        price=Price(input_price, output_price),
+        messages=[system, *_within(said, prompt_cap - len(system_prompt.encode()))],
     )
 
 
@@ -127,43 +130,43 @@ def judge(order: Order, answer: Answer, *, stopped: bool) -> Ending:
     )
 
 
-_END = text("""
+_END = Hot("""
     with ended as (
         update generations
         set state = :state, end_reason = :reason,
             prompt_tokens = :prompt_tokens, completion_tokens = :completion_tokens,
             usage_estimated = :estimated, cost_mc = :cost_mc, ended_at = now(),
-            answer_id = case when :text = '' then null else uuidv7() end
+            answer_id = case when cast(:text as text) = '' then null else uuidv7() end
         where id = :id and state = 'waiting'
         returning consultation_id, answer_id
     ), answer as (
         insert into messages (id, consultation_id, role, said_on, bytes)
-        select answer_id, consultation_id, 'answer', (now() at time zone 'utc')::date, octet_length(:text)
+        select answer_id, consultation_id, 'answer', (now() at time zone 'utc')::date, octet_length(cast(:text as text))
         from ended where answer_id is not null
         returning id, said_on
     ), words as (
-        insert into message_texts (said_on, message_id, text) select said_on, id, :text from answer
+        insert into message_texts (said_on, message_id, text) select said_on, id, cast(:text as text) from answer
     )
     select answer_id from ended
 """)
 
 
-async def record(session: AsyncSession, order: Order, ending: Ending) -> dict[str, Any] | None:
+async def record(session: Unit, order: Order, ending: Ending) -> dict[str, Any] | None:
     """Keep the answer and charge for it, once; the caller fences it by finishing the job in the same transaction.
 
     Returns what the person is told, or None when it had ended before: then nothing is kept and nothing charged.
     """
-    facts = {
-        "id": order.id,
-        "state": ending.state,
-        "reason": ending.reason,
-        "prompt_tokens": ending.prompt_tokens,
-        "completion_tokens": ending.completion_tokens,
-        "estimated": ending.estimated,
-        "cost_mc": ending.cost_mc,
-        "text": ending.text,
-    }
-    row = (await session.execute(_END, facts)).one_or_none()
+    row = await _END.one(
+        session,
+        id=order.id,
+        state=ending.state,
+        reason=ending.reason,
+        prompt_tokens=ending.prompt_tokens,
+        completion_tokens=ending.completion_tokens,
+        estimated=ending.estimated,
+        cost_mc=ending.cost_mc,
+        text=ending.text,
+    )
     if row is None:
         return None
     if ending.cost_mc > 0:
@@ -178,7 +181,7 @@ async def record(session: AsyncSession, order: Order, ending: Ending) -> dict[st
         "usage_estimated": ending.estimated,
         "hold_mc": order.hold_mc,
         "cost_mc": ending.cost_mc,
-        "message": str(row.answer_id) if row.answer_id else None,
+        "message": str(row[0]) if row[0] else None,
         "chars": len(ending.text),
     }
 

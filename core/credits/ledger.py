@@ -9,11 +9,12 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.credits.models import CreditAccount, CreditEntry, CreditHold, HoldState
+from core.direct import Hot, Unit
 from core.errors import ClofyError, Kind
 
 HOLD_LIFE = timedelta(hours=1)  # longer than a job with all its attempts; upkeep ends what is older
@@ -39,10 +40,12 @@ class Balance:
         return self.balance_mc - self.held_mc
 
 
-async def balance(session: AsyncSession, *, account_id: UUID) -> Balance:
+_BALANCE = Hot("select balance_mc, held_mc from credit_accounts where account_id = :account_id")
+
+
+async def balance(session: Unit, *, account_id: UUID) -> Balance:
     """What the account has; nothing, for one that never had any."""
-    columns = select(CreditAccount.balance_mc, CreditAccount.held_mc).where(CreditAccount.account_id == account_id)
-    row = (await session.execute(columns)).one_or_none()
+    row = await _BALANCE.one(session, account_id=account_id)
     return Balance(*row) if row else Balance(0, 0)
 
 
@@ -70,7 +73,7 @@ async def grant(session: AsyncSession, *, account_id: UUID, amount_mc: int, sour
     return True
 
 
-_HOLD = text("""
+_HOLD = Hot("""
     with account as (
         update credit_accounts
         set held_mc = held_mc + least(cast(:at_most as bigint), balance_mc - held_mc)
@@ -78,14 +81,12 @@ _HOLD = text("""
         returning account_id, new.held_mc - old.held_mc as amount_mc
     )
     insert into credit_holds (id, account_id, amount_mc, source, expires_at)
-    select :id, account_id, amount_mc, :source, now() + :life from account
+    select cast(:id as uuid), account_id, amount_mc, cast(:source as text), now() + :life from account
     returning amount_mc
 """)
 
 
-async def hold(
-    session: AsyncSession, *, account_id: UUID, at_least_mc: int, at_most_mc: int, source: str
-) -> tuple[UUID, int]:
+async def hold(session: Unit, *, account_id: UUID, at_least_mc: int, at_most_mc: int, source: str) -> tuple[UUID, int]:
     """Set credits aside for what may cost up to `at_most_mc`, or for what there is, down to `at_least_mc`.
 
     source: the cause, as "generation:<id>"; one hold for each
@@ -94,15 +95,22 @@ async def hold(
     if not 0 < at_least_mc <= at_most_mc:
         raise ValueError("a hold holds something")
     hold_id = uuid4()
-    facts = {"id": hold_id, "account_id": account_id, "at_least": at_least_mc, "at_most": at_most_mc}
-    held: int | None = (await session.execute(_HOLD, {**facts, "source": source, "life": HOLD_LIFE})).scalar()
+    held: int | None = await _HOLD.value(
+        session,
+        id=hold_id,
+        account_id=account_id,
+        at_least=at_least_mc,
+        at_most=at_most_mc,
+        source=source,
+        life=HOLD_LIFE,
+    )
     if held is None:
         have = await balance(session, account_id=account_id)
         raise NotEnoughCredits(needed_mc=at_least_mc, available_mc=have.available_mc)
     return hold_id, held
 
 
-_SETTLE = text("""
+_SETTLE = Hot("""
     with hold as (
         update credit_holds
         set state = 'settled', settled_mc = least(cast(:cost as bigint), amount_mc), resolved_at = now()
@@ -121,18 +129,18 @@ _SETTLE = text("""
 """)
 
 
-async def settle(session: AsyncSession, *, hold_id: UUID, cost_mc: int) -> int | None:
+async def settle(session: Unit, *, hold_id: UUID, cost_mc: int) -> int | None:
     """Take what a held cause did cost, never more than was held, and give the rest back.
 
     Returns the millicredits that were taken, or None when the hold was resolved before: then nothing is taken.
     """
     if cost_mc < 0:
         raise ValueError("a cost never pays the buyer")
-    taken: int | None = (await session.execute(_SETTLE, {"id": hold_id, "cost": cost_mc})).scalar()
+    taken: int | None = await _SETTLE.value(session, id=hold_id, cost=cost_mc)
     return taken
 
 
-_RELEASE = text("""
+_RELEASE = Hot("""
     with hold as (
         update credit_holds set state = 'released', resolved_at = now()
         where id = :id and state = 'held' returning account_id, amount_mc
@@ -143,9 +151,9 @@ _RELEASE = text("""
 """)
 
 
-async def release(session: AsyncSession, *, hold_id: UUID) -> bool:
+async def release(session: Unit, *, hold_id: UUID) -> bool:
     """Give a hold back whole. Once: returns whether this call did it."""
-    return (await session.execute(_RELEASE, {"id": hold_id})).scalar() is not None
+    return await _RELEASE.value(session, id=hold_id) is not None
 
 
 async def expired_holds(session: AsyncSession, *, now: datetime, limit: int = 100) -> list[CreditHold]:
