@@ -15,8 +15,10 @@ from core.accounts.registration import TooYoung
 from core.database import transaction
 from core.errors import NotFound
 from web.inputs import Input, IsoDate, Line, takes
+from web.openapi import answers
 from web.security import csrf_token, drop_cookie, set_cookie, site
 from web.session import anyone, signed_in
+from web.shapes import CodeSent, ProfileFacts, Sessions, SessionState, SignedInFacts
 
 blueprint = Blueprint("accounts", __name__)
 
@@ -70,6 +72,7 @@ def _check_not_refused() -> None:
 
 @blueprint.post("/api/accounts")
 @anyone
+@answers(CodeSent, status=202)
 @takes(NewAccount)
 async def register(data: NewAccount) -> ResponseReturnValue:
     """Register. The answer is the same whether or not the address is known; a mail says what follows."""
@@ -99,6 +102,7 @@ async def remember_refusal(response: Response) -> Response:
 
 @blueprint.post("/api/accounts/verify")
 @anyone
+@answers(None, status=204)
 @takes(Verification)
 async def verify(data: Verification) -> ResponseReturnValue:
     """Prove the address with the code that was mailed to it."""
@@ -108,6 +112,7 @@ async def verify(data: Verification) -> ResponseReturnValue:
 
 @blueprint.post("/api/accounts/verify/resend")
 @anyone
+@answers(CodeSent, status=202)
 @takes(Resend)
 async def resend(data: Resend) -> ResponseReturnValue:
     """Ask for a new code, in the browser that registered. The answer is always the same."""
@@ -118,6 +123,7 @@ async def resend(data: Resend) -> ResponseReturnValue:
 
 @blueprint.post("/api/session")
 @anyone
+@answers(SignedInFacts, problems=(401, 429))
 @takes(Credentials)
 async def start_session(data: Credentials) -> ResponseReturnValue:
     """Sign in. The CSRF token of the new session comes with the answer; the old one no longer counts."""
@@ -143,6 +149,7 @@ async def start_session(data: Credentials) -> ResponseReturnValue:
 
 @blueprint.get("/api/session")
 @anyone
+@answers(SessionState)
 async def show_session() -> ResponseReturnValue:
     """Who is signed in, and the CSRF token to send as X-CSRF-Token with every unsafe call."""
     account = g.account
@@ -157,6 +164,7 @@ async def show_session() -> ResponseReturnValue:
 
 @blueprint.delete("/api/session")
 @signed_in
+@answers(None, status=204)
 async def end_session() -> ResponseReturnValue:
     """Sign out here."""
     async with transaction() as session:
@@ -173,6 +181,7 @@ def _signed_out() -> Response:
 
 @blueprint.get("/api/sessions")
 @signed_in
+@answers(Sessions)
 async def list_sessions() -> ResponseReturnValue:
     """Where the account is signed in, the latest used first."""
     async with transaction() as session:
@@ -195,6 +204,7 @@ def device(row: WebSession, current: UUID) -> dict[str, Any]:
 
 @blueprint.delete("/api/sessions/<uuid:session_id>")
 @signed_in
+@answers(None, status=204)
 async def revoke_session(session_id: UUID) -> ResponseReturnValue:
     """Sign out somewhere."""
     async with transaction() as session:
@@ -216,6 +226,7 @@ def _shown(account: Account) -> dict[str, Any]:
 
 @blueprint.get("/api/account")
 @signed_in
+@answers(ProfileFacts)
 async def show_account() -> ResponseReturnValue:
     """What we know about the person."""
     async with transaction() as session:
@@ -224,6 +235,7 @@ async def show_account() -> ResponseReturnValue:
 
 @blueprint.patch("/api/account")
 @signed_in
+@answers(ProfileFacts)
 @takes(ProfileChange)
 async def change_account(data: ProfileChange) -> ResponseReturnValue:
     """Change name or company."""

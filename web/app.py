@@ -1,13 +1,9 @@
 """The application: blueprints, errors, headers, and what is opened while serving."""
 
-from collections.abc import Iterable
 from typing import Any
 
 from quart import Blueprint, Quart
 from quart.sessions import NullSession, SessionInterface
-from quart.typing import ResponseReturnValue
-from quart_schema import Info, OpenAPIProvider, QuartSchema, hide
-from werkzeug.routing import Rule
 
 from core import database, queue
 from core.telemetry import start_logging
@@ -20,6 +16,7 @@ from web import (
     inputs,
     jobs,
     live,
+    openapi,
     pages,
     probes,
     security,
@@ -37,7 +34,6 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     pages.blueprint,
 )
 
-API_VERSION = "0.1.0"
 BODY_TIME = 20  # seconds in which a body must have arrived
 ANSWER_TIME = 60  # seconds in which a slow reader must have taken its answer
 
@@ -52,12 +48,6 @@ class _NoCookieSessions(SessionInterface):
 
     async def save_session(self, app: Quart, session: Any, response: Any) -> None:
         raise NotImplementedError  # a null session is never saved
-
-
-class _ApiOnly(OpenAPIProvider):
-    def generate_rules(self) -> Iterable[Rule]:
-        """The calls of programs; pages and their files are for people."""
-        return [rule for rule in super().generate_rules() if rule.rule.startswith(("/api/", "/webhooks/"))]
 
 
 class Clofy(Quart):
@@ -82,7 +72,7 @@ def create_app() -> Quart:
     app.extensions["site"] = security.make_site()
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
-    _document(app)
+    openapi.install(app)
     inputs.Request.body_limits = {
         rule.rule: limit
         for rule in app.url_map.iter_rules()
@@ -102,28 +92,3 @@ def create_app() -> Quart:
 
 async def _start() -> None:
     start_logging("web")
-
-
-def _document(app: Quart) -> None:
-    """Describe the API at /openapi.json, by quart-schema. Its pages are off: they load scripts from other hosts."""
-    schema = QuartSchema(
-        app,
-        openapi_path=None,
-        info=Info(title="Clofy Cloud", version=API_VERSION),
-        openapi_provider_class=_ApiOnly,
-        security_schemes={
-            "session": {"type": "apiKey", "in_": "cookie", "name": app.extensions["site"].session_cookie}
-        },
-    )
-    # quart-schema's own provider and its wrapper around answers build a pydantic adapter for each answer; our routes
-    # answer with plain dicts, and its decorators that document answers work without.
-    app.json = inputs.OrjsonProvider(app)
-    del app.make_response
-    written: list[dict[str, Any]] = []
-
-    async def openapi() -> ResponseReturnValue:
-        if not written:
-            written.append(schema.openapi_provider.schema())
-        return written[0]
-
-    app.add_url_rule("/openapi.json", "openapi", session.open_to_all(hide(openapi)))

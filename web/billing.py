@@ -15,8 +15,10 @@ from core.database import transaction
 from core.errors import ClofyError, InvalidInput
 from core.settings import settings
 from web.inputs import Input, Line, body_limit, takes
+from web.openapi import AFTER_ID, answers, query
 from web.replay import attempt_key
 from web.session import anyone, signed_in, webhook
+from web.shapes import Bundles, CheckoutFacts, PurchaseFacts, Purchases
 
 EVENT_LIMIT = 256 * 1024  # bytes, security.md 105
 ASKING = 3  # seconds that a polling page waits for Stripe
@@ -32,6 +34,7 @@ class NewPurchase(Input):
 
 @blueprint.get("/api/bundles")
 @anyone
+@answers(Bundles)
 async def list_bundles() -> ResponseReturnValue:
     return {"bundles": listed_bundles()}
 
@@ -53,6 +56,7 @@ def listed_bundles() -> list[dict[str, Any]]:
 
 @blueprint.post("/api/purchases")
 @signed_in
+@answers(CheckoutFacts, status=201, keyed=True)
 @takes(NewPurchase)
 async def buy(data: NewPurchase) -> ResponseReturnValue:
     """Begin a purchase; the same Idempotency-Key gets the same one, and its page is made when Stripe answers."""
@@ -75,6 +79,8 @@ async def buy(data: NewPurchase) -> ResponseReturnValue:
 
 @blueprint.get("/api/purchases")
 @signed_in
+@query(after=AFTER_ID)
+@answers(Purchases)
 async def list_purchases() -> ResponseReturnValue:
     after = _after(request.args.get("after"))
     async with transaction() as session:
@@ -87,6 +93,7 @@ async def list_purchases() -> ResponseReturnValue:
 
 @blueprint.get("/api/purchases/<uuid:purchase_id>")
 @signed_in
+@answers(PurchaseFacts)
 async def show_purchase(purchase_id: UUID) -> ResponseReturnValue:
     """What became of a purchase. While it waits, Stripe itself is asked: the webhook may be late, or never come."""
     async with transaction() as session:
@@ -115,6 +122,7 @@ async def _ask_stripe(purchase_id: UUID, stripe_session_id: str) -> None:
 
 @blueprint.post("/webhooks/stripe")
 @webhook
+@answers(None, status=204, problems=(413,))
 @body_limit(EVENT_LIMIT)
 async def receive_stripe_event() -> ResponseReturnValue:
     """Verify, keep, answer. Crediting is the worker's: Stripe gets its 2xx in milliseconds."""

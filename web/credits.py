@@ -11,11 +11,14 @@ from core.consultations import queries
 from core.credits import ledger
 from core.database import transaction
 from core.errors import InvalidInput
+from web.openapi import answers, query
 from web.session import signed_in
+from web.shapes import CreditFacts, Entries
 
 blueprint = Blueprint("credits", __name__, url_prefix="/api/credits")
 
 PAGE = 50
+AFTER_NUMBER = {"type": "string", "pattern": "^[0-9]{0,18}$"}
 
 
 def shown(balance: ledger.Balance) -> dict[str, int]:
@@ -29,6 +32,7 @@ def shown(balance: ledger.Balance) -> dict[str, int]:
 
 @blueprint.get("")
 @signed_in
+@answers(CreditFacts)
 async def show() -> ResponseReturnValue:
     async with transaction() as session:
         return shown(await ledger.balance(session, account_id=g.account.id))
@@ -36,6 +40,8 @@ async def show() -> ResponseReturnValue:
 
 @blueprint.get("/entries")
 @signed_in
+@query(after=AFTER_NUMBER)
+@answers(Entries)
 async def entries() -> ResponseReturnValue:
     """The statement, newest first; page by `?after=` the `next` of the page before."""
     after = request.args.get("after", "")

@@ -15,10 +15,14 @@ from core.jobs import Job, JobState
 from core.streams import Event
 from web.hub import Watch
 from web.live import hub
+from web.openapi import answers, query
 from web.session import signed_in
+from web.shapes import Events, JobFacts
 
 blueprint = Blueprint("jobs", __name__, url_prefix="/api/jobs")
 
+AFTER_EVENT = {"type": "string", "pattern": "^([0-9]+-[0-9]+)?$", "maxLength": 20}
+WAIT = {"type": "integer", "minimum": 0, "maximum": 3600}
 LONGEST_WAIT = 30.0  # seconds; below the time-outs of proxies
 
 
@@ -35,6 +39,7 @@ def _seen(job: Job) -> dict[str, Any]:
 
 @blueprint.get("/<uuid:job_id>")
 @signed_in
+@answers(JobFacts)
 async def show(job_id: UUID) -> ResponseReturnValue:
     async with transaction() as session:
         return _seen(await jobs.get(session, job_id, account_id=g.account.id))
@@ -42,6 +47,8 @@ async def show(job_id: UUID) -> ResponseReturnValue:
 
 @blueprint.delete("/<uuid:job_id>")
 @signed_in
+@answers(JobFacts)
+@answers(JobFacts, status=202)
 async def stop(job_id: UUID) -> ResponseReturnValue:
     """Ask to stop; 202 while its worker winds it up, 200 when it has ended."""
     async with transaction() as session:
@@ -56,6 +63,8 @@ async def stop(job_id: UUID) -> ResponseReturnValue:
 
 @blueprint.get("/<uuid:job_id>/events")
 @signed_in
+@query(after=AFTER_EVENT, wait=WAIT)
+@answers(Events)
 async def events(job_id: UUID) -> ResponseReturnValue:
     """The events after an id: at once where there are some, else the next ones within `wait` seconds."""
     after, wait = _after(), _wait()

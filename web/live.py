@@ -27,7 +27,9 @@ from core.errors import ClofyError, NotFound, Unavailable
 from core.streams import Event
 from web import security
 from web.hub import Hub, Watch
+from web.openapi import answers
 from web.session import signed_in
+from web.shapes import Ticket
 
 blueprint = Blueprint("live", __name__)
 
@@ -51,6 +53,7 @@ class LiveUnavailable(Unavailable):
 
 @blueprint.post("/api/live-ticket")
 @signed_in
+@answers(Ticket)
 async def make_ticket() -> ResponseReturnValue:
     """A ticket for one socket, within 30 seconds, bound to this session."""
     ticket = secrets.token_urlsafe(24)

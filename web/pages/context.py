@@ -17,38 +17,52 @@ from core.errors import NotFound
 from web import accounts, billing, credits  # noqa: A004  # the noun of the house
 from web.pages import shapes
 from web.security import csrf_token, nonce
+from web.shapes import (
+    AccountFacts,
+    BundleFacts,
+    Bundles,
+    ConsultationFacts,
+    ConsultationRow,
+    Consultations,
+    CreditFacts,
+    Entries,
+    PurchaseFacts,
+    ServiceFacts,
+    SessionFacts,
+    Sessions,
+)
 
 
 async def common() -> shapes.Common:
     account = g.get("account")
-    has: shapes.CreditFacts | None = None
+    has: CreditFacts | None = None
     if account is not None:
         async with transaction() as session:
-            has = cast("shapes.CreditFacts", credits.shown(await ledger.balance(session, account_id=account.id)))
+            has = cast("CreditFacts", credits.shown(await ledger.balance(session, account_id=account.id)))
     path = request.full_path if request.query_string else request.path
-    shown: shapes.AccountFacts | None = None
+    shown: AccountFacts | None = None
     if account is not None:
         shown = {"id": account.id, "name": account.name, "email": account.email, "role": account.role}
     return {"nonce": nonce(), "csrf_token": csrf_token(), "account": shown, "credits": has, "path": path}
 
 
-def _bundles() -> list[shapes.BundleFacts]:
-    return cast("list[shapes.BundleFacts]", billing.listed_bundles())
+def _bundles() -> list[BundleFacts]:
+    return cast("list[BundleFacts]", billing.listed_bundles())
 
 
 async def home() -> shapes.HomeFacts:
     async with transaction() as session:
         services = [catalogue.describe(one) for one in await catalogue.listed(session)]
-    return {"services": cast("list[shapes.ServiceFacts]", services), "bundles": _bundles()}
+    return {"services": cast("list[ServiceFacts]", services), "bundles": _bundles()}
 
 
 async def service(slug: str) -> shapes.ServicePageFacts:
     async with transaction() as session:
         described = catalogue.describe(await catalogue.offered(session, slug))
-    return {"service": cast("shapes.ServiceFacts", described)}
+    return {"service": cast("ServiceFacts", described)}
 
 
-async def buying() -> shapes.CreditPageFacts:
+async def buying() -> Bundles:
     return {"bundles": _bundles()}
 
 
@@ -56,7 +70,7 @@ async def purchase(purchase_id: UUID, *, account_id: UUID) -> shapes.PurchasePag
     """From our row alone; the page then asks the API, which asks Stripe."""
     async with transaction() as session:
         bought = billing.shown(await purchases.get(session, purchase_id, account_id=account_id))
-    return {"purchase": cast("shapes.PurchaseFacts", bought)}
+    return {"purchase": cast("PurchaseFacts", bought)}
 
 
 def _last_id(after: str | None) -> UUID | None:
@@ -66,11 +80,11 @@ def _last_id(after: str | None) -> UUID | None:
         raise NotFound from None
 
 
-async def consultations(*, account_id: UUID, after: str | None) -> shapes.ConsultationsPageFacts:
+async def consultations(*, account_id: UUID, after: str | None) -> Consultations:
     async with transaction() as session:
         found = await queries.consultations(session, account_id=account_id, after=_last_id(after))
     return {
-        "consultations": cast("list[shapes.ConsultationRow]", found),
+        "consultations": cast("list[ConsultationRow]", found),
         "next": found[-1]["id"] if len(found) == queries.PAGE else None,
     }
 
@@ -78,18 +92,18 @@ async def consultations(*, account_id: UUID, after: str | None) -> shapes.Consul
 async def consultation(consultation_id: UUID, *, account_id: UUID) -> shapes.ConsultationPageFacts:
     async with transaction() as session:
         found = await queries.consultation(session, consultation_id, account_id=account_id)
-    return {"consultation": cast("shapes.ConsultationFacts", found)}
+    return {"consultation": cast("ConsultationFacts", found)}
 
 
-async def statement(*, account_id: UUID, after: str | None) -> shapes.StatementPageFacts:
+async def statement(*, account_id: UUID, after: str | None) -> Entries:
     if after and not (after.isascii() and after.isdigit() and len(after) < 19):
         raise NotFound
     async with transaction() as session:
         lines: Any = await credits.statement(session, account_id=account_id, after=int(after) if after else None)
-    return cast("shapes.StatementPageFacts", lines)
+    return cast("Entries", lines)
 
 
-async def account(*, account_id: UUID, session_id: UUID) -> shapes.AccountPageFacts:
+async def account(*, account_id: UUID, session_id: UUID) -> Sessions:
     async with transaction() as session:
         rows = await web_sessions.list_sessions(session, account_id=account_id)
-    return {"sessions": cast("list[shapes.SessionFacts]", [accounts.device(row, session_id) for row in rows])}
+    return {"sessions": cast("list[SessionFacts]", [accounts.device(row, session_id) for row in rows])}

@@ -1,7 +1,7 @@
 """What an answer holds at most, as core.consultations.conversation.ask holds it; static/prices.js has the same rule."""
 
 from core.consultations.pricing import MOST_BYTES, MOST_HISTORY
-from web.pages.shapes import ServiceFacts
+from web.shapes import ServiceFacts
 
 USUAL_QUESTION = 534  # bytes: 100 words, as in `typical_answer_mc`
 

@@ -1,0 +1,236 @@
+"""What the API answers, as /openapi.json describes it; the pages show the same, so that the two never disagree.
+
+`_mc` is millicredits; times are ISO 8601 in UTC.
+"""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal, TypedDict
+from uuid import UUID
+
+from pydantic import WithJsonSchema
+
+Time = Annotated[str | datetime, WithJsonSchema({"type": "string", "format": "date-time"})]
+Id = Annotated[str | UUID, WithJsonSchema({"type": "string", "format": "uuid"})]
+
+
+class FieldFault(TypedDict):
+    field: str
+    rule: str
+
+
+class _Problem(TypedDict):
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    request_id: str
+
+
+class Problem(_Problem, total=False):
+    """RFC 9457. `code` is stable; some problems carry further facts."""
+
+    errors: list[FieldFault]
+    needed_mc: int
+    available_mc: int
+
+
+class CodeSent(TypedDict):
+    state: Literal["code_sent"]
+
+
+class SignedInFacts(TypedDict):
+    state: Literal["signed_in", "second_factor"]
+    methods: list[str]
+    csrf_token: str
+
+
+class AccountFacts(TypedDict):
+    id: Id
+    name: str
+    email: str
+    role: str
+
+
+class SessionState(TypedDict):
+    state: Literal["anonymous", "signed_in"]
+    csrf_token: str
+    account: AccountFacts | None
+
+
+class SessionFacts(TypedDict):
+    id: Id
+    user_agent: str
+    ip: str
+    created_at: Time
+    seen_at: Time
+    expires_at: Time
+    current: bool
+
+
+class Sessions(TypedDict):
+    sessions: list[SessionFacts]
+
+
+class ProfileFacts(AccountFacts):
+    company: str | None
+    created_at: Time
+
+
+class CreditFacts(TypedDict):
+    balance_mc: int
+    held_mc: int
+    available_mc: int
+    debt_mc: int
+
+
+class EntryFacts(TypedDict):
+    id: str
+    created_at: Time
+    kind: str  # purchase, grant, usage
+    amount_mc: int
+    balance_after_mc: int
+    what: str  # "Credits bought", or the name of the service
+    link: str | None  # the page of its cause, on this site
+
+
+class Entries(TypedDict):
+    entries: list[EntryFacts]  # newest first
+    next: str | None
+
+
+class BundleFacts(TypedDict):
+    slug: str
+    name: str
+    credits_mc: int
+    amount_minor: int
+    currency: str
+    amount: str  # "$5.00"
+
+
+class Bundles(TypedDict):
+    bundles: list[BundleFacts]
+
+
+class CheckoutFacts(TypedDict):
+    id: Id
+    checkout_url: str
+
+
+class PurchaseFacts(TypedDict):
+    id: Id
+    bundle: str  # its slug
+    bundle_name: str
+    credits_mc: int
+    amount_minor: int
+    currency: str
+    amount: str
+    state: Literal["open", "paid", "expired", "failed"]
+    created_at: Time
+    paid_at: Time | None
+
+
+class Purchases(TypedDict):
+    purchases: list[PurchaseFacts]  # newest first
+    next: Id | None
+
+
+class ServiceFacts(TypedDict):
+    slug: str
+    version: int
+    name: str
+    summary: str
+    description: str  # paragraphs apart by an empty line; plain text
+    category: str
+    sample_questions: list[str]
+    input_mc_per_1k: int
+    output_mc_per_1k: int
+    max_output_tokens: int
+    max_question_chars: int
+    typical_answer_mc: int
+    max_answer_mc: int  # the first answer of a consultation, at its longest, to the longest question
+
+
+class Services(TypedDict):
+    services: list[ServiceFacts]
+
+
+class Created(TypedDict):
+    id: Id
+
+
+class GenerationFacts(TypedDict):
+    state: Literal["waiting", "done", "stopped", "filtered", "failed"]
+    job: Id  # to watch while it is waiting
+    end_reason: str | None
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    usage_estimated: bool
+    hold_mc: int
+    cost_mc: int | None
+
+
+class MessageFacts(TypedDict):
+    id: Id
+    role: Literal["question", "answer"]
+    text: str | None  # None: purged
+    created_at: Time
+    generation: GenerationFacts | None  # of a question: what answers it
+
+
+class ConsultationFacts(TypedDict):
+    id: Id
+    created_at: Time
+    service: ServiceFacts
+    messages: list[MessageFacts]  # in the order of saying; an answer follows its question
+
+
+class ServiceName(TypedDict):
+    slug: str
+    name: str
+
+
+class ConsultationRow(TypedDict):
+    id: Id
+    created_at: Time
+    service: ServiceName
+    beginning: str | None  # of the oldest question that is kept; None: not asked yet, or purged
+
+
+class Consultations(TypedDict):
+    consultations: list[ConsultationRow]  # newest first
+    next: Id | None  # the `after` of the next page
+
+
+class AskedFacts(TypedDict):
+    """A question that was taken: the job to watch, and what is held for it."""
+
+    job: Id
+    message: Id
+    hold_mc: int
+    output_cap: int  # tokens
+
+
+class JobFacts(TypedDict):
+    id: Id
+    state: Literal["queued", "running", "done", "failed", "cancelled"]
+    result: dict[str, Any] | None
+    reason: str | None
+    created_at: Time
+    finished_at: Time | None
+
+
+class EventFacts(TypedDict):
+    id: str  # "<attempt>-<n>"
+    type: Literal["queued", "started", "delta", "progress", "restarted", "done", "failed", "cancelled"]
+    data: dict[str, Any]
+
+
+class Events(TypedDict):
+    events: list[EventFacts]
+    done: bool
+
+
+class Ticket(TypedDict):
+    ticket: str
+    expires_in: int  # seconds
