@@ -44,4 +44,4 @@ COPY web web
 EXPOSE 8000
 CMD ["python", "-m", "uvicorn", "--factory", "web.app:create_app", "--host", "0.0.0.0", "--port", "8000", \
      "--loop", "uvloop", "--http", "httptools", "--ws", "websockets-sansio", "--ws-max-size", "65536", "--ws-per-message-deflate", "false", \
-     "--no-server-header", "--no-access-log", "--timeout-graceful-shutdown", "20"]
+     "--no-proxy-headers", "--no-server-header", "--no-access-log", "--timeout-graceful-shutdown", "20"]

@@ -24,7 +24,7 @@ up: $(READY)
 	@$(BIN)/python -m sandbox up
 
 tour: $(READY)
-	@$(BIN)/python -m sandbox tour
+	@$(BIN)/python -m sandbox tour $(if $(STATE),--state $(STATE))
 
 check: $(READY)
 	$(BIN)/ruff format --check

@@ -1,8 +1,11 @@
 """python -m sandbox up                         the cloud on one machine, until Ctrl-C
+python -m sandbox tour [--state FILE]         walk the whole journey, in a fresh sandbox or in that of a state.json
 python -m sandbox with-postgres -- COMMAND    run a command with an empty PostgreSQL"""
 
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 from sandbox.machine import Machine, make_secrets
 from sandbox.postgres import Postgres
@@ -15,6 +18,13 @@ def up() -> int:
 
     Supervisor(Machine()).run()
     return 0
+
+
+def walk(state_file: Path | None = None) -> int:
+    from sandbox.tour import run  # noqa: PLC0415  # only this word needs it
+
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that its sandbox is stopped, too
+    return run(state_file)
 
 
 def with_postgres(command: list[str]) -> int:
@@ -38,11 +48,15 @@ def main(arguments: list[str]) -> int:
         match arguments:
             case ["up"]:
                 return up()
+            case ["tour"] | ["tour", "--state", _]:
+                return walk(*map(Path, arguments[2:]))
             case ["with-postgres", "--", *command] if command:
                 return with_postgres(command)
             case _:
                 print(__doc__, file=sys.stderr)
                 return 2
+    except KeyboardInterrupt:
+        return 130
     except SandboxError as error:
         print(f"\n{error}", file=sys.stderr)
         return 1

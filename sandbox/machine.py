@@ -9,7 +9,8 @@ from typing import IO, Any
 
 import orjson
 
-from sandbox.processes import SandboxError, free_port, is_free
+from sandbox.ports import Held
+from sandbox.processes import SandboxError
 
 WEB_PORT = 8000
 DEMO, ADMIN = "demo@clofy.example", "admin@clofy.example"
@@ -22,6 +23,7 @@ class Machine:
         self.outside = {name: value for name, value in outside.items() if name.startswith("CLOFY_") and value}
         self.directory = Path(self.outside.get("CLOFY_SANDBOX_DIR", ".sandbox")).resolve()
         self.lock: IO[str] | None = None
+        self.held = Held()
 
     def open(self) -> None:
         """Take the folder for us alone, and read or make what is remembered."""
@@ -41,6 +43,7 @@ class Machine:
         """Leave the folder to others; it is no longer said that anything runs here."""
         if self.lock is not None:
             self.path("state.json").unlink(missing_ok=True)
+            self.held.release()
             self.lock.close()
             self.lock = None
 
@@ -102,22 +105,22 @@ class Machine:
         self._write("state.json", state)
 
     def _ports(self) -> dict[str, int]:
-        """The same as last time where nobody else has taken them."""
+        """The same as last time where nobody else has taken them; ours until `close`."""
         ports: dict[str, int] = self._remembered("ports.json", dict)
         ports["web"] = self._web_port()
         for name in ("postgres", "valkey", "sandbox", "openai", "smtp", "flower"):
-            if name not in ports or not is_free(ports[name]):
-                ports[name] = free_port()
+            if name not in ports or not self.held.take(ports[name]):
+                ports[name] = self.held.take_any()
         self._write("ports.json", ports)
         return ports
 
     def _web_port(self) -> int:
         if "CLOFY_PORT" in self.outside:
             port = int(self.outside["CLOFY_PORT"])
-            if not is_free(port):
+            if not self.held.take(port):
                 raise SandboxError(f"Port {port} is in use. CLOFY_PORT=... chooses another.")
             return port
-        port = next(port for port in range(WEB_PORT, 65536) if is_free(port))
+        port = next(port for port in range(WEB_PORT, 65536) if self.held.take(port))
         if port != WEB_PORT:
             print(f"Port {WEB_PORT} is in use; taking {port}.", flush=True)
         return port

@@ -26,17 +26,6 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def is_free(port: int) -> bool:
-    """Whether one could listen on 127.0.0.1:port now."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do; TIME_WAIT does not hold a port
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
-
-
 def listens(port: int) -> bool:
     """Whether somebody accepts connections on 127.0.0.1:port."""
     with socket.socket() as probe:
@@ -116,7 +105,7 @@ class Child:
         deadline = time.monotonic() + seconds
         while not ready():
             if not self.running:
-                raise SandboxError(f"{self.name} ended while it started. {self.last_words()}")
+                raise self.has_ended()
             if time.monotonic() > deadline:
                 self.stop(seconds=2)
                 raise SandboxError(f"{self.name} was not ready after {seconds:.0f} s. {self.last_words()}")
@@ -145,6 +134,15 @@ class Child:
         except subprocess.TimeoutExpired:
             self.signal(signal.SIGKILL)
             self.process.wait()
+
+    def how_it_ended(self) -> str:
+        assert self.process is not None
+        code = self.process.returncode
+        return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+
+    def has_ended(self) -> SandboxError:
+        """The error to raise when it has, before it was ready."""
+        return SandboxError(f"{self.name} ended while it started ({self.how_it_ended()}). {self.last_words(15)}")
 
     def last_words(self, lines: int = 5) -> str:
         """The end of its log, for a person."""

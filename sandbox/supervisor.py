@@ -6,13 +6,14 @@ import select
 import signal
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
 
 from sandbox.machine import ADMIN, DEMO, Machine
 from sandbox.postgres import Postgres
-from sandbox.processes import Child, SandboxError, listens
+from sandbox.processes import Child, SandboxError
 from sandbox.programs import Program, first_steps, product
 from sandbox.standins import ROOT, StandIns
 from sandbox.telling import told
@@ -43,10 +44,9 @@ class Watched:
         """Whether it was started again."""
         now = time.monotonic()
         if self.start_again_at is None and not self.child.running:
-            assert self.child.process is not None
             self.deaths = 1 if now - self.started_at > STEADY else self.deaths + 1
             wait = min(0.5 * 2 ** (self.deaths - 1), LONGEST_BACK_OFF)
-            how = ended(self.child.process.returncode)
+            how = self.child.how_it_ended()
             say(f"{self.child.name} ended ({how}), starts again in {wait:g} s; its log is {self.child.log}")
             self.start_again_at = now + wait
         if self.start_again_at is None or now < self.start_again_at:
@@ -143,9 +143,7 @@ class Supervisor:
         for program in programs:
             self._start_program(program, environ)
         for program, child in zip(programs, self.product, strict=True):
-            port = program.port
-            if port is not None:
-                child.wait_until(lambda port=port: listens(port), seconds=60)  # type: ignore[misc]
+            child.wait_until(partial(self._is_ready, program, child), seconds=60)
         self.state = {
             "app_url": machine.app_url,
             "flower_url": f"http://127.0.0.1:{machine.ports['flower']}",
@@ -214,15 +212,26 @@ class Supervisor:
         child.start()
         assert child.process is not None
         if child.process.wait():
-            raise SandboxError(f"{step.name} failed ({ended(child.process.returncode)}). {child.last_words(15)}")
+            raise SandboxError(f"{step.name} failed ({child.how_it_ended()}). {child.last_words(15)}")
         self.product.remove(child)
 
+    def _is_ready(self, program: Program, child: Child) -> bool:
+        """Whether it is. Raises SandboxError when any of us has ended: then the whole will not come up."""
+        for one in self.watched:
+            if not one.child.running:
+                raise one.child.has_ended()
+        return program.is_ready(child.pid)
+
     def _start_program(self, program: Program, environ: dict[str, str]) -> None:
+        alive = {}
+        if program.alive_file is not None:
+            program.alive_file.unlink(missing_ok=True)  # the last run's
+            alive["CLOFY_ALIVE_FILE"] = str(program.alive_file)
         child = Child(
             program.name,
             program.command,
             log=self.machine.log(program.name),
-            environ=environ | program.environ,
+            environ=environ | program.environ | alive,
             directory=ROOT,
             stop_signal=program.stop_signal,
             orphan_signal=signal.SIGKILL,  # without its database it could not drain; leases and sweepers take over
@@ -270,16 +279,13 @@ class Supervisor:
             ("PostgreSQL", state["database_url"].split("@")[-1], ""),
             ("Redis", state["redis_url"].split("@")[-1], ""),
             ("Logs", str(self.machine.directory / "log"), ""),
+            ("To stop", "Ctrl-C here", f"or: kill {os.getpid()}"),
         ]
         widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
-        print(f"\nUp in {seconds:.1f} s. Ctrl-C stops everything.\n")
+        print(f"\nUp in {seconds:.1f} s\n")
         for name, where, what in rows:
             print(f"  {name:<{widths[0]}}  {where:<{widths[1]}}  {what}".rstrip())
         print(flush=True)
-
-
-def ended(code: int) -> str:
-    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
 
 def say(text: str) -> None:

@@ -11,13 +11,18 @@ from sandbox.supervisor import Supervisor
 
 def main() -> int:
     port = int(os.environ["SMALL_PORT"])
+    machine = Machine()
     programs = [
-        Program("web", ["http.server", str(port), "--bind", "127.0.0.1"], port=port),
-        Program("worker", ["tests.sandbox.stubborn", *os.environ.get("SMALL_MANNERS", "polite").split()]),
+        Program("web", ["http.server", str(port), "--bind", "127.0.0.1"], url=f"http://127.0.0.1:{port}/"),
+        Program(
+            "worker",
+            ["tests.sandbox.stubborn", *os.environ.get("SMALL_MANNERS", "polite").split()],
+            alive_file=machine.path("worker.alive"),
+        ),
     ]
     steps = [Program("first-step", sys.argv[1:] or ["this"])]
     try:
-        Supervisor(Machine(), programs=programs, steps=steps).run()
+        Supervisor(machine, programs=programs, steps=steps).run()
     except SandboxError as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -50,10 +50,11 @@ class Small:
         self.directory, self.output = directory, directory.with_suffix(".out")
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("CLOFY_")}
         ours = {"CLOFY_SANDBOX_DIR": str(directory), "CLOFY_PORT": str(free_port()), "SMALL_PORT": str(free_port())}
+        self.environ = ours | environ
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "tests.sandbox.small", *arguments],
-                env=inherited | ours | environ,
+                env=inherited | self.environ,
                 cwd=ROOT,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -161,6 +162,49 @@ def test_a_first_step_that_fails_is_told_with_its_last_words_and_all_is_stopped(
     assert "No module named 'no'" in one.said
     assert "Traceback" not in one.said.partition("Its log")[0]
     assert processes_of(one.directory) == []
+
+
+def test_one_that_ends_before_it_was_ready_is_told_with_its_last_words_and_all_is_stopped(
+    start: Callable[..., Small],
+) -> None:
+    one = start(SMALL_MANNERS="unlucky")
+
+    assert one.process.wait(timeout=30) == 1
+    assert "worker ended while it started (exit code 1)" in one.said
+    assert "no luck today" in one.said
+    assert "Up in" not in one.said
+    assert processes_of(one.directory) == []
+
+
+def test_it_is_not_up_while_somebody_else_answers_on_the_port_of_web(start: Callable[..., Small]) -> None:
+    command = [sys.executable, "-m", "http.server", str(port := free_port()), "--bind", "127.0.0.1"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as stranger:
+        try:
+            until(lambda: listens(port))
+            one = start(SMALL_PORT=str(port))
+
+            assert one.process.wait(timeout=30) == 1
+        finally:
+            stranger.terminate()
+    assert "web ended while it started" in one.said
+    assert "Address already in use" in one.said
+
+
+def test_it_is_up_only_when_the_worker_says_that_it_lives(start: Callable[..., Small], tmp_path: Path) -> None:
+    before = start()
+    before.wait_until_up()
+    before.process.terminate()
+    before.process.wait()
+    assert (before.directory / "worker.alive").exists()  # as the last run has left it
+    os.mkfifo(go := tmp_path / "go")
+
+    one = start(SMALL_MANNERS="polite late", SMALL_GO=str(go))
+    until(lambda: listens(int(one.environ["SMALL_PORT"])))
+    with pytest.raises(AssertionError, match="did not come true"):
+        until(lambda: "Up in" in one.said, 1)
+    go.write_text("")
+
+    one.wait_until_up()
 
 
 def test_two_run_side_by_side_but_not_in_one_folder(start: Callable[..., Small]) -> None:
