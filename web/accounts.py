@@ -102,7 +102,7 @@ async def remember_refusal(response: Response) -> Response:
 
 @blueprint.post("/api/accounts/verify")
 @anyone
-@answers(None, status=204)
+@answers(None, status=204, problems=(429,))
 @takes(Verification)
 async def verify(data: Verification) -> ResponseReturnValue:
     """Prove the address with the code that was mailed to it."""

@@ -23,9 +23,9 @@ KEY = {
     "name": "Idempotency-Key",
     "in": "header",
     "description": "The same key gets the same answer again, and nothing is done twice.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY, "pattern": "^[!-~]+$"},
+    "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY, "pattern": "^[ -~]+$"},
 }
-AFTER_ID = {"type": "string", "format": "uuid"}
+AFTER_ID = {"anyOf": [{"const": ""}, {"type": "string", "format": "uuid"}]}
 
 F = TypeVar("F", bound=Callable[..., Any])
 

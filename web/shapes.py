@@ -4,10 +4,11 @@
 """
 
 from datetime import datetime
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import WithJsonSchema
+from typing_extensions import TypedDict  # pydantic reads the one of Python 3.12 and newer
 
 Time = Annotated[str | datetime, WithJsonSchema({"type": "string", "format": "date-time"})]
 Id = Annotated[str | UUID, WithJsonSchema({"type": "string", "format": "uuid"})]
@@ -33,6 +34,7 @@ class Problem(_Problem, total=False):
     errors: list[FieldFault]
     needed_mc: int
     available_mc: int
+    retry_after: float  # seconds
 
 
 class CodeSent(TypedDict):

@@ -1,0 +1,130 @@
+"""The API is what /openapi.json says, whatever it is sent: by anybody, and by who is signed in."""
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from uuid import uuid4
+
+import pytest
+
+from core.consultations import conversation
+from core.credits import ledger
+from core.database import transaction
+from core.jobs import cancel
+from sandbox.postgres import scratch_directory
+from tests.core.billing.kit import make_purchase, sign_in
+from tests.house import MODULE, ROOT, House
+from tests.makers import make_account, make_consultation
+from tests.web.served import Served
+
+CHECKS = (
+    "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,"
+    "negative_data_rejection,unsupported_method"
+)
+OPTIONS = [
+    f"--checks={CHECKS}",
+    "--phases=coverage,fuzzing",
+    "--max-examples=40",
+    "--generation-deterministic",
+    "--generation-with-security-parameters=false",
+    "--continue-on-failure",
+    "--warnings=off",
+    "--no-color",
+]
+
+
+@dataclass
+class Caller:
+    """Who calls, and what of theirs the calls may be about, so that they get behind the first door."""
+
+    headers: dict[str, str]
+    theirs: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def web(house: House) -> Iterator[Served]:
+    with scratch_directory() as directory:
+        served = Served(house, directory)
+        try:
+            served.start()
+            yield served
+        finally:
+            served.stop()
+
+
+@pytest.fixture
+def visitor(web: Served) -> Caller:
+    opened = web.http.get("/api/session")
+    cookie = "; ".join(f"{name}={value}" for name, value in opened.cookies.items())
+    return Caller(
+        {"X-CSRF-Token": opened.json()["csrf_token"], "Cookie": cookie},
+        {
+            "email": f"{uuid4()}@people.example",
+            "password": "correct horse battery staple",
+            "birth_date": "1990-02-28",
+            "slug": "general-advisor",
+        },
+    )
+
+
+@pytest.fixture
+async def owner(web: Served) -> Caller:
+    """Has 500 credits, and one of each thing."""
+    async with transaction() as session:
+        owner = await make_account(session)
+        await ledger.grant(session, account_id=owner, amount_mc=500_000, source=f"test:{owner}", kind="grant")
+        consultation = await make_consultation(session, owner)
+        asked = await conversation.ask(session, account_id=owner, consultation_id=consultation, question="Why?")
+        await cancel(session, asked.job, account_id=owner)
+    purchase, _ = await make_purchase(buyer=owner)
+    signed_in = await sign_in(owner)
+    return Caller(
+        {name: signed_in[name] for name in ("X-CSRF-Token", "Cookie")},
+        {
+            "consultation_id": str(consultation),
+            "job_id": str(asked.job),
+            "purchase_id": str(purchase.id),
+            "bundle": "studio",
+            "service": "general-advisor",
+            "slug": "general-advisor",
+        },
+    )
+
+
+def fuzz(web: Served, caller: Caller, *options: str) -> None:
+    """Send what the description allows, and what it does not, to each call. All that is found is told at once."""
+    headers = [f"--header={name}: {value}" for name, value in caller.headers.items()]
+    told = subprocess.run(
+        [*MODULE, "schemathesis.cli", "run", f"{web.url}/openapi.json", *OPTIONS, *headers, *options],
+        cwd=web.process.log.parent,  # where it keeps what it found
+        env=os.environ
+        | {"SCHEMATHESIS_HOOKS": "tests.web.fuzz_hooks", "FUZZ_THEIRS": json.dumps(caller.theirs)}
+        | {"PYTHONPATH": str(ROOT), "COLUMNS": "160"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert web.errors() == []
+
+
+def test_a_visitor_gets_what_is_described(web: Served, visitor: Caller) -> None:
+    fuzz(web, visitor)
+
+
+def test_who_is_signed_in_gets_what_is_described(web: Served, owner: Caller) -> None:
+    """Not what ends the session, its own revocation too: all after it would be a visitor's."""
+    fuzz(web, owner, "--exclude-operation-id=accounts_end_session", "--exclude-operation-id=accounts_revoke_session")
+
+    assert web.http.get("/api/session", headers=owner.headers).json()["state"] == "signed_in"
+
+
+def test_the_description_is_complete_and_valid(web: Served) -> None:
+    described = web.http.get("/openapi.json").json()
+
+    operations = [operation for path in described["paths"].values() for operation in path.values()]
+    assert len(operations) >= 24
+    assert len({operation["operationId"] for operation in operations}) == len(operations)
+    assert all(any(status.startswith("2") for status in operation["responses"]) for operation in operations)
