@@ -16,24 +16,22 @@ from workers.runtime import Run, task
 
 @task(TaskName.ANSWER, time_allowed=timedelta(minutes=5))
 async def answer(run: Run) -> dict[str, Any] | None:
-    order = await generations.load(UUID(run.job.payload["generation"]))
-    if order is None:
-        return None
-    process().close_at_end(model_api.close)
-    said = Answer()
-    try:
-        async with (
-            run.until_stopped(),
-            aclosing(
-                model_api.stream(order.messages, max_tokens=order.output_cap, account_id=order.account_id, answer=said)
-            ) as pieces,
-        ):
-            async for piece in pieces:
-                run.out.delta(piece, said.pieces)
-    except PromptFiltered:
-        said.finish_reason = "content_filter"
+    here, said = process(), Answer()
+    here.close_at_end(model_api.close)
+    with here.turns.beginning() as began:
+        order = await generations.load(UUID(run.job.payload["generation"]))
+        if order is None:
+            return None
+        asked = model_api.stream(order.messages, max_tokens=order.output_cap, account_id=order.account_id, answer=said)
+        try:
+            async with run.until_stopped(), aclosing(asked) as pieces:
+                async for piece in pieces:
+                    run.out.delta(piece, said.pieces)
+                    began()
+        except PromptFiltered:
+            said.finish_reason = "content_filter"
     ending = generations.judge(order, said, stopped=run.stopped)
-    async with direct_transaction() as session:
-        result = await generations.record(session, order, ending)
-        await run.finish(session, result, JobState.CANCELLED if run.stopped else JobState.DONE)
+    async with here.turns.ending(), direct_transaction() as unit:
+        result = await generations.record(unit, order, ending)
+        await run.finish(unit, result, JobState.CANCELLED if run.stopped else JobState.DONE)
     return None

@@ -19,6 +19,7 @@ from core.database import close_engine
 from core.jobs import Job
 from core.queue import close_doorbell
 from core.telemetry import log
+from workers.turns import Turns
 
 if TYPE_CHECKING:
     from workers.runtime import Run
@@ -34,6 +35,7 @@ class Process:
     def __init__(self) -> None:
         self.runs: dict[UUID, Run] = {}  # by claim
         self.draining = False
+        self.turns = Turns()
         alive = os.environ.get("CLOFY_ALIVE_FILE")  # for the health check of the container
         self._alive_file = Path(alive) if alive else None
         self._closers: dict[Callable[[], Coroutine[Any, Any, None]], None] = {}

@@ -32,10 +32,6 @@ class SignedIn:
     session_id: UUID
     csrf_token: str
 
-    @property
-    def account_id(self) -> UUID:
-        return self.id
-
 
 _LIVE = (
     WebSession.expires_at > func.now(),
