@@ -44,7 +44,7 @@ migration: $(READY)
 	$(BIN)/python -m sandbox with-postgres -- sh -c '$(BIN)/alembic upgrade head && $(BIN)/alembic revision --autogenerate -m "$(m)"'
 
 bench: $(READY)
-	$(BIN)/python -m bench
+	$(BIN)/python -m bench $(if $(QUICK),--quick)
 
 clean:
 	rm -rf .sandbox .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
