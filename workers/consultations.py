@@ -1,5 +1,6 @@
 """Answers: ask the model, pass on what it says, charge for what came."""
 
+import asyncio
 from contextlib import aclosing
 from datetime import timedelta
 from typing import Any
@@ -27,7 +28,9 @@ async def answer(run: Run) -> dict[str, Any] | None:
             async with run.until_stopped(), aclosing(asked) as pieces:
                 async for piece in pieces:
                     run.out.delta(piece, said.pieces)
-                    began()
+                    if said.pieces == 1:
+                        began()
+                        await asyncio.sleep(0)  # the wire goes first: more pieces may be here already, and need no wait
         except PromptFiltered:
             said.finish_reason = "content_filter"
     ending = generations.judge(order, said, stopped=run.stopped)
