@@ -21,7 +21,10 @@ _NAME = re.compile(r"(?<![:\w]):([a-z_]+)")
 
 
 class DatabaseAway(Unavailable):
-    """The database does not answer; trying again later may help."""
+    """We cannot get at our data at the moment. Nothing is lost; please try again."""
+
+    code = "unavailable"
+    retry_after = 5.0  # seconds; a server that is started again, or the standby that takes over, needs about that
 
 
 class Direct:

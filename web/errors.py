@@ -16,7 +16,8 @@ from werkzeug.exceptions import HTTPException, InternalServerError
 from werkzeug.routing import RoutingException
 
 from core.database import is_away
-from core.errors import ClofyError, InvalidInput, Kind, Unavailable
+from core.direct import DatabaseAway
+from core.errors import ClofyError, InvalidInput, Kind
 from core.telemetry import log
 from web import security
 from web.inputs import to_json
@@ -32,7 +33,6 @@ STATUS: dict[Kind, int] = {
     Kind.UNAVAILABLE: 503,
 }
 WORTH_A_LINE = {Kind.FORBIDDEN, Kind.TOO_MANY, Kind.UNAVAILABLE}  # security.md 166: denials and limiter hits
-DATABASE_BACK_IN = 5.0  # seconds; a server that is started again, or the standby that takes over, needs about that
 MACHINE_PATHS = ("/api/", "/webhooks/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/live")
 
 TEXTS = {  # instead of the framework's, which speak of servers and spelling
@@ -153,13 +153,6 @@ async def http_problem(error: HTTPException) -> ResponseReturnValue:
     if allowed:
         response.headers["Allow"] = ", ".join(sorted(allowed))
     return response
-
-
-class DatabaseAway(Unavailable):
-    """We cannot get at our data at the moment. Nothing is lost; please try again."""
-
-    code = "unavailable"
-    retry_after = DATABASE_BACK_IN
 
 
 async def unexpected(error: Exception) -> ResponseReturnValue:

@@ -46,6 +46,7 @@ def test_a_database_that_is_away_is_a_503_and_soon_forgotten(office: Office) -> 
 
     office.postgres.stop()
     answers = [office.web.http.get("/api/services") for _ in range(3)]
+    answers.append(office.web.http.get("/api/credits", headers=SOME_SESSION))
     answers.append(
         office.web.http.post(
             "/api/session", json={"email": "ada@example.com", "password": "p" * 15}, headers={"X-CSRF-Token": csrf}
@@ -60,6 +61,7 @@ def test_a_database_that_is_away_is_a_503_and_soon_forgotten(office: Office) -> 
     page = office.web.http.get("/")
     alive, ready = office.web.http.get("/healthz"), office.web.http.get("/readyz")
     office.postgres.start()
+    looked_up = office.web.http.get("/api/credits", headers=SOME_SESSION)
     after = [office.web.http.get("/api/services").status_code for _ in range(3)]
 
     for answer in answers:
@@ -70,6 +72,7 @@ def test_a_database_that_is_away_is_a_503_and_soon_forgotten(office: Office) -> 
     assert (page.status_code, page.headers["Content-Type"]) == (503, "text/html; charset=utf-8")
     assert socket.value.response.status_code == 403
     assert (alive.status_code, ready.status_code) == (200, 503)
+    assert looked_up.status_code == 401
     assert after == [200] * 3
     assert office.web.errors() == []  # a line that it was refused, no traceback for each request
 
