@@ -121,6 +121,13 @@ _ENQUEUE = Hot("""
 """)
 
 
+def refuse_unknown_ends() -> None:
+    """Stop the start of a process that could end a job without knowing what is to be undone then: a hold would stay."""
+    unknown = [name for name in TaskName if name not in _end_hooks and name not in NOTHING_TO_UNDO]
+    if unknown:
+        raise RuntimeError(f"no on_end hook was imported for {', '.join(unknown)}")
+
+
 async def enqueue(
     session: Unit,
     task: TaskName,

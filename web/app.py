@@ -6,6 +6,7 @@ from quart import Blueprint, Quart
 from quart.sessions import NullSession, SessionInterface
 
 from core import database, queue
+from core import jobs as core_jobs
 from core.telemetry import start_logging
 from web import (
     accounts,
@@ -70,6 +71,7 @@ def create_app() -> Quart:
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     app.extensions["site"] = security.make_site()
+    core_jobs.refuse_unknown_ends()
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
     openapi.install(app)

@@ -8,12 +8,15 @@ from celery.concurrency.thread import TaskPool as ThreadPool
 
 import core.queue
 from beat_schedule import BEAT_SCHEDULE
+from core import jobs
 from core.telemetry import start_logging
 from workers import billing, consultations, mail, upkeep  # noqa: F401  # registers their tasks
 from workers.process import has_process, process
 
 app = core.queue.celery()
 app.conf.beat_schedule = BEAT_SCHEDULE
+
+jobs.refuse_unknown_ends()
 
 DRAIN_SECONDS = float(os.environ.get("CLOFY_DRAIN_SECONDS", "20"))  # below the stop_grace_period of docker-compose.yml
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from core.consultations import generations, model_api
+from core.consultations import conversation, generations, model_api  # noqa: F401  # conversation: its on_end hook
 from core.consultations.model_api import Answer, PromptFiltered
 from core.direct import direct_transaction
 from core.jobs import JobState

@@ -2,6 +2,8 @@
 
 import ast
 import inspect
+import subprocess
+import sys
 
 import pytest
 
@@ -9,6 +11,7 @@ import beat_schedule
 from core.errors import Kind
 from core.queue import POLICIES, TICK, Queue, TaskName, celery
 from tests.contracts.deployment import ROOT, services
+from tests.house import House
 from web.errors import STATUS
 
 pytestmark = pytest.mark.usefixtures("house")  # Celery's application reads the settings
@@ -91,10 +94,20 @@ def test_every_kind_of_error_has_a_status() -> None:
     assert all(400 <= status < 600 for status in STATUS.values())
 
 
-def test_what_is_to_be_undone_when_a_job_ends_is_known_to_the_web_too() -> None:
-    """It cancels jobs that wait; without the hook a hold would stay."""
-    import web.app  # noqa: F401  # registers what the web knows
-    from core.jobs import NOTHING_TO_UNDO, _end_hooks
+@pytest.mark.parametrize("process", ["web.app", "workers.app"])
+def test_each_process_that_ends_jobs_knows_what_is_to_be_undone_then(house: House, process: str) -> None:
+    """In a process of its own: this one has imported everything."""
+    check = f"import {process}; from core.jobs import refuse_unknown_ends; refuse_unknown_ends()"
 
-    assert set(_end_hooks) | NOTHING_TO_UNDO == set(TaskName)
-    assert not set(_end_hooks) & NOTHING_TO_UNDO
+    subprocess.run([sys.executable, "-c", check], cwd=ROOT, env=house.environ, check=True)
+
+
+def test_a_process_that_does_not_know_it_does_not_start(house: House) -> None:
+    check = "import core.jobs; core.jobs.refuse_unknown_ends()"
+
+    ended = subprocess.run(
+        [sys.executable, "-c", check], cwd=ROOT, env=house.environ, capture_output=True, text=True, check=False
+    )
+
+    assert ended.returncode
+    assert "consultations.answer" in ended.stderr
