@@ -239,6 +239,8 @@ class Wire:
                 self._work.set()
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 1.0)
+            except Exception:  # a fault of ours in one run must not silence the others; the rows have it all
+                log(__name__).exception("wire_crashed", runs=len(batch))
             if not self._dirty:
                 self._idle.set()
 

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from redis.exceptions import RedisError
@@ -143,7 +144,13 @@ class Hub:
                 pause = min(pause * 2, 1.0)
                 continue
             if message is not None:
-                self._hear(UUID(message["channel"].decode().removeprefix("run:")), streams.decode(message["data"]))
+                self._take(message)
+
+    def _take(self, message: dict[str, Any]) -> None:
+        try:
+            self._hear(UUID(message["channel"].decode().removeprefix("run:")), streams.decode(message["data"]))
+        except Exception:  # one message that nobody can read must not end the others'
+            log(__name__).exception("event_unreadable")
 
     async def _connect(self) -> None:
         """At the start, and when Redis was away: subscribe to all that is watched, then read what was missed."""

@@ -71,6 +71,8 @@ class Process:
                 await step()
             except (SQLAlchemyError, OSError, TimeoutError) as error:  # PostgreSQL is away: the next turn tries again
                 log(__name__).warning("keeper_failed", step=name, error=type(error).__name__)
+            except Exception:  # whatever it is, the other jobs still need their heartbeats and sweeps
+                log(__name__).exception("keeper_crashed", step=name)
             await asyncio.sleep(seconds)
 
     async def _heartbeat(self) -> None:

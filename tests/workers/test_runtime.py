@@ -247,6 +247,25 @@ async def test_a_tick_makes_one_job_for_its_slot_however_many_beats_there_are(ho
         assert await session.scalar(made) == 1
 
 
+async def test_a_keeper_survives_what_nobody_expected(house: House) -> None:
+    """Else one job that cannot be ended would stop the heartbeats and sweeps of all."""
+    from workers.process import Process
+
+    turns, third = 0, asyncio.Event()
+
+    async def crash() -> None:
+        nonlocal turns
+        turns += 1
+        if turns == 3:
+            third.set()
+        raise KeyError
+
+    keeper = asyncio.create_task(Process._for_ever(cast("Process", None), "a test's", 0, crash))
+    await asyncio.wait_for(third.wait(), 2)
+    assert not keeper.done()
+    keeper.cancel()
+
+
 def test_a_bare_async_task_stops_the_start(house: House) -> None:
     from workers.consumer import refuse_bare_coroutines
 
