@@ -68,24 +68,32 @@ class Completions:
 
 @dataclass
 class Person:
-    """Signed in, with a tab open: one HTTP connection and one socket."""
+    """Signed in, with one HTTP connection and a tab open: one socket."""
 
     account_id: UUID
+    url: str
+    cookie: str
     http: Http
-    socket: ClientConnection
+    socket: ClientConnection = field(init=False)
     consultations: deque[str] = field(default_factory=deque)  # each is asked once, so that no history grows
 
     @classmethod
     async def arrive(cls, url: str, account_id: UUID, cookie: str, csrf: str) -> Self:
         http = await Http.open(url, {"cookie": cookie, "x-csrf-token": csrf, "origin": url})
-        status, body = await http.ask("POST", "/api/live-ticket")
+        person = cls(account_id, url, cookie, http)
+        person.socket = await person.open_tab()
+        return person
+
+    async def open_tab(self) -> ClientConnection:
+        """Another socket that has said hello."""
+        status, body = await self.http.ask("POST", "/api/live-ticket")
         assert status == 200, body
-        address = url.replace("http://", "ws://") + "/live"
-        origin: Any = url
-        socket = await connect(address, additional_headers={"Cookie": cookie}, origin=origin, compression=None)
+        address = self.url.replace("http://", "ws://") + "/live"
+        origin: Any = self.url
+        socket = await connect(address, additional_headers={"Cookie": self.cookie}, origin=origin, compression=None)
         await socket.send(orjson.dumps({"hello": orjson.loads(body)["ticket"]}).decode())
         assert orjson.loads(await socket.recv()) == {"type": "hello"}
-        return cls(account_id, http, socket)
+        return socket
 
     async def submit(self, question: str) -> Answer:
         """Ask, and do not wait for the answer."""

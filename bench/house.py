@@ -4,8 +4,10 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
+from redis.asyncio import Redis
 from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 
@@ -48,6 +50,11 @@ class MeasuredHouse(Stack):
         """How many answers the stand-in had open at once, at most."""
         stats = httpx.get(f"{self.standins.openai_url}/control").json()["stats"]
         return int(stats["peak"])
+
+    async def redis_connections(self) -> int:
+        async with Redis.from_url(self.valkey.url) as redis:
+            clients: list[Any] = await redis.client_list()
+        return len(clients) - 1  # ours
 
     def start(self) -> None:
         super().start()

@@ -24,6 +24,7 @@ TOKENS, GAP_MS = 256, 50
 FIRST_TOKEN_MS = 15_000  # so that all have been asked before the first one speaks
 ON_A_SOCKET = 20  # answers: as many as a socket may watch
 MOST_MIB = 1.0  # an answer (issue 2, bar 9)
+IDLE_SECONDS = 40  # longer than what a socket does by itself: a look at its session each half minute, a ping
 SHAPES = ((10, 200), (50, 1000), (50, 200))  # slots, and milliseconds of an answer; the last asks more than a core has
 BACKLOG, QUICK_BACKLOG = 1200, 400
 MOST_GAP_MS = 20.0  # p99 (issue 2, bar 9)
@@ -34,12 +35,14 @@ async def measure(*, quick: bool) -> dict[str, Any]:
     at_once, backlog = (QUICK_AT_ONCE, QUICK_BACKLOG) if quick else (AT_ONCE, BACKLOG)
     async with measured_house(slots=at_once) as house:
         together = await _together(house, at_once)
+    async with measured_house(slots=1) as house:
+        tabs = await _idle_tabs(house, at_once)
     refills = []
     for slots, answer_ms in SHAPES:
         async with measured_house(slots=slots) as house:
             refills.append(await _refill(house, slots, answer_ms, backlog))
     what = "answers at once through one AI worker process; how soon a slot that is free is refilled"
-    return {"what": what, "quick": quick, "machine": facts(), "together": together, "refills": refills}
+    return {"what": what, "quick": quick, "machine": facts(), "together": together, "tabs": tabs, "refills": refills}
 
 
 async def _together(house: MeasuredHouse, at_once: int) -> dict[str, Any]:
@@ -49,7 +52,7 @@ async def _together(house: MeasuredHouse, at_once: int) -> dict[str, Any]:
     house.control(openai={"first_token_ms": 0, "gap_ms": 0, "tokens": 8})
     await asyncio.gather(*[person.ask(question(0)) for person in people])  # so that imports and pools are there
     worker = house.ai.pid
-    idle, cpu, begun = pss_kib(worker), cpu_ns(worker), time.perf_counter()
+    idle, cpu, begun = pss_kib(worker), _cpu(house), time.perf_counter()
     house.control(openai={"first_token_ms": FIRST_TOKEN_MS, "gap_ms": GAP_MS, "tokens": TOKENS})
     memory = asyncio.create_task(_most_memory(worker))
     said = await asyncio.gather(*[_twenty(person, number) for number, person in enumerate(people)])
@@ -77,11 +80,36 @@ async def _together(house: MeasuredHouse, at_once: int) -> dict[str, Any]:
         "asked_in_s": (max(one.accepted for one in answers) - min(one.sent for one in answers)) / 1e9,
         "seconds": seconds,
         "tokens_an_event": at_once * TOKENS / sum(len(one.parts) for one in answers),
-        "worker_us_a_token": (cpu_ns(worker) - cpu) / 1000 / (at_once * TOKENS),
+        "us_a_token": {name: (ns - cpu[name]) / 1000 / (at_once * TOKENS) for name, ns in _cpu(house).items()},
         "pss_idle_mib": idle / 1024,
         "pss_most_mib": most / 1024,
         "mib_an_answer": mib,
         "met": whole and mib < MOST_MIB,
+    }
+
+
+def _cpu(house: MeasuredHouse) -> dict[str, int]:
+    return {name: cpu_ns(pid) for name, pid in house.groups.items()}
+
+
+async def _idle_tabs(house: MeasuredHouse, count: int) -> dict[str, Any]:
+    """What a socket costs the web that nobody speaks over: the slope from so many to twice as many."""
+    person = (await house.invite(1))[0]
+    sockets, seen, connections, web = [person.socket], [], [], house.web[0].pid
+    for _ in range(2):
+        sockets += [await person.open_tab() for _ in range(count)]
+        await asyncio.sleep(1)  # what opening them left behind is gone then
+        cpu = cpu_ns(web)
+        await asyncio.sleep(IDLE_SECONDS)
+        seen.append((pss_kib(web), (cpu_ns(web) - cpu) / IDLE_SECONDS / 1000))
+        connections.append(await house.redis_connections())
+    await asyncio.gather(*[socket.close() for socket in sockets])
+    (memory, work), (more_memory, more_work) = seen
+    return {
+        "sockets": [count, 2 * count],
+        "kib_each": (more_memory - memory) / count,
+        "us_a_second_each": (more_work - work) / count,
+        "redis_connections": connections,
     }
 
 
@@ -182,10 +210,14 @@ async def _column(column: Any) -> list[Any]:
 def show(seen: dict[str, Any]) -> str:
     """The report for people."""
     one = seen["together"]
-    head = ["answers", "open at once", "jobs", "faults", "idle MiB", "most MiB", "MiB an answer", "us of CPU a token"]
+    head = ["answers", "open at once", "jobs", "faults", "idle MiB", "most MiB", "MiB an answer", "us a token"]
     row = [one["answers"], one["open_at_once"], one["jobs"], len(one["faults"]), one["pss_idle_mib"]]
-    row += [one["pss_most_mib"], one["mib_an_answer"], one["worker_us_a_token"]]
+    row += [one["pss_most_mib"], one["mib_an_answer"], sum(one["us_a_token"].values())]
     parts = [f"{one['answers']} answers at once, {TOKENS} tokens at {GAP_MS} ms: {_verdict(one)}", table(head, [row])]
+    parts.append("Of CPU a token: " + ", ".join(f"{name} {us:.1f}" for name, us in one["us_a_token"].items()))
+    tabs = seen["tabs"]
+    said = f"A socket that is idle: {tabs['kib_each']:.1f} KiB and {tabs['us_a_second_each']:.0f} us of CPU a second"
+    parts.append(f"\n{said}; with {tabs['sockets'][1]}, Redis connections: {tabs['redis_connections']}")
     head = ["slots", "answer ms", "gap p50 ms", "p90", "p99", "most", "answers/s", "if always full", "core busy", "bar"]
     rows = []
     for two in seen["refills"]:

@@ -91,8 +91,7 @@ async def _rounds(
             cells: dict[str, Cell] = {}
             house.control(openai=one.workload.knobs)
             for arm in chance.sample(arms, k=len(arms)):
-                most = FASTEST * one.workload.seconds if one.workload.at_once > 1 else 60 * one.workload.seconds
-                await house.open_consultations(people, int(most / PEOPLE) + 5)
+                await house.open_consultations(people, int(FASTEST * one.workload.seconds / PEOPLE) + 5)
                 cells[arm.name] = await run(arm, one.workload, processes)
             if number:
                 one.rounds.append(cells)
