@@ -15,6 +15,7 @@ from kombu.entity import Queue as KombuQueue
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from core.settings import settings
@@ -131,7 +132,7 @@ class Doorbell:
             settings().redis_url,
             socket_timeout=2,
             socket_connect_timeout=2,
-            retry=Retry(NoBackoff(), 0),  # the sweeper rings again
+            retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),  # for one that a restart has cut
             client_name="doorbell",
         )
 

@@ -89,7 +89,9 @@ def connect() -> "redis_asyncio.Redis":
         settings().streams_url,
         socket_timeout=5,
         socket_connect_timeout=2,
-        retry=Retry(NoBackoff(), 0),  # who calls knows better whether to try again
+        # Once more on a connection that is no longer there: after a restart of Redis the pool has such ones. Who calls
+        # knows better what to do about a Redis that is away or frozen.
+        retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
         socket_keepalive=True,
         health_check_interval=25,
         max_connections=64,

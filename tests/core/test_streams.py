@@ -188,3 +188,13 @@ def test_what_is_no_event_id_is_refused(text: str) -> None:
 
 def test_an_empty_id_is_before_the_first() -> None:
     assert streams.parse_id("") == streams.START < streams.QUEUED < streams.parse_id("1-0")
+
+
+async def test_connections_that_a_restart_of_redis_has_cut_are_not_felt(house: House, redis: Redis) -> None:
+    """Of all that the pool has, one after the other: else each would fail somebody's first request."""
+    await asyncio.gather(*[redis.ping() for _ in range(20)])
+
+    house.valkey.stop()
+    house.valkey.start()
+
+    assert await asyncio.gather(*[redis.ping() for _ in range(20)]) == [True] * 20
