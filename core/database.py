@@ -5,8 +5,8 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, Protocol
 
-from sqlalchemy import DateTime, MetaData, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import DateTime, MetaData, event, text
+from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
@@ -50,8 +50,15 @@ def engine() -> AsyncEngine:
             pool_timeout=10,
             hide_parameters=True,  # an error's text goes to the log, and parameters hold what people wrote
         )
+        event.listen(_Engine.current.sync_engine, "checkout", _check)
         sessions.configure(bind=_Engine.current)
     return _Engine.current
+
+
+def _check(connection: Any, _record: Any, _proxy: Any) -> None:
+    """Hand out no connection that the server has closed meanwhile: the driver knows, without a round trip."""
+    if connection.driver_connection.is_closed():
+        raise InvalidatePoolError
 
 
 async def close_engine() -> None:

@@ -45,8 +45,10 @@ async def attempt(house: House) -> AsyncIterator[Attempt]:
     from workers import mail, runtime  # read the settings that `house` has set
 
     redis = streams.connect()
-    here = cast("Process", SimpleNamespace(wire=streams.Wire(redis), runs={}))
+    wire = streams.Wire(redis)
+    here = cast("Process", SimpleNamespace(wire=wire, runs={}))
     yield partial(runtime.attempt, here, mail.send_mail)
+    await wire.close()
     await redis.aclose()
 
 
