@@ -1,8 +1,9 @@
 """The hot path to PostgreSQL: statements that are written once and run straight on the driver.
 
-A statement of its own costs 158 µs of CPU through SQLAlchemy's connection and 89 on the driver, a transaction of three 458
-through a session and 197, the checkout included (bench/results/statements.json). What runs for each question (who asks, the hold, the claim, the end) is written as `Hot` statements;
-all else uses sessions. A `Hot` statement runs on both, so a slice's function does not care which it was given.
+A statement of its own costs 158 µs of CPU through SQLAlchemy's connection and 89 on the driver, a transaction of three
+458 through a session and 197, the checkout included (bench/results/statements.json). What runs for each question (who
+asks, the hold, the claim, the end) is written as `Hot` statements; all else uses sessions. A `Hot` statement runs on
+both, so a slice's function does not care which it was given.
 """
 
 import re

@@ -13,8 +13,8 @@ class Turns:
     """While somebody waits for the first word of an answer, the endings of others go one at a time.
 
     Both share a core. A person feels the wait for the first word, and not when the receipt comes; served in the order
-    of their arrival, sixteen at once waited 118 ms for it, so 50 (docs/decisions/0007). One ending always goes on, and more
-    of them when many wait.
+    of their arrival, sixteen at once waited 118 ms for it, so about 50 (docs/decisions/0007). One ending always goes
+    on, and more of them when many wait.
     """
 
     def __init__(self) -> None:
