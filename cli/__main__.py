@@ -15,6 +15,7 @@ from core import jobs
 from core.database import close_engine, statement, transaction
 from core.errors import ClofyError
 from core.jobs import Job
+from core.queue import close_doorbell
 
 ALIVE_SECONDS = 30  # a worker touches its file every heartbeat, 5 s
 
@@ -39,7 +40,7 @@ async def show_counts() -> None:
 
 
 def check_alive() -> int:
-    """0 when this container's worker has sent a heartbeat within 30 s; its loop and PostgreSQL answered then."""
+    """0 when this container's worker has sent a heartbeat within 30 s; its loop turned then."""
     alive = os.environ.get("CLOFY_ALIVE_FILE")
     if not alive:
         print("CLOFY_ALIVE_FILE is not set", file=sys.stderr)
@@ -76,6 +77,7 @@ async def run(given: argparse.Namespace) -> None:
         else:
             await requeue(given.id)
     finally:
+        await close_doorbell()
         await close_engine()
 
 

@@ -118,6 +118,3 @@ async def ping() -> None:
     """One round trip to PostgreSQL, for the probe."""
     async with statement() as connection:
         await connection.execute(text("select 1"))
-
-
-Row = dict[str, Any]

@@ -1,7 +1,7 @@
 """The promise: whatever is done later is a row here, written in the same transaction as its cause.
 
 A Celery message is only the doorbell. A worker claims the row by lease and fences every write with its
-claim, so a doubled message finds the row taken, and a lost one is rung again by `sweep`.
+claim, so a doubled message finds the row taken, and a lost one is rung again by the sweep (core/claims.py).
 """
 
 from collections.abc import Awaitable, Callable

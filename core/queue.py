@@ -1,4 +1,4 @@
-"""The doorbell: names of tasks and queues, and the Celery producer. The only file of core that knows Celery."""
+"""The doorbell: names of tasks and queues, Celery's application, how a job is rung. All that core knows of Celery."""
 
 import asyncio
 import base64

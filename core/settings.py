@@ -1,4 +1,4 @@
-"""What an operator may set, all of it as CLOFY_*; nothing else is configurable."""
+"""What an operator may set, all of it as CLOFY_*; two more are of a worker's container (workers/app.py, process.py)."""
 
 from enum import StrEnum
 from functools import cache

@@ -85,7 +85,7 @@ def key(job_id: UUID) -> str:
 
 def connect() -> "redis_asyncio.Redis":
     """A client of the streams' Redis, for the loop that calls; time-outs short, since all of this may be lost."""
-    return redis_asyncio.from_url(
+    pool = redis_asyncio.BlockingConnectionPool.from_url(
         settings().streams_url,
         socket_timeout=5,
         socket_connect_timeout=2,
@@ -94,8 +94,10 @@ def connect() -> "redis_asyncio.Redis":
         retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
         socket_keepalive=True,
         health_check_interval=25,
-        max_connections=64,
+        max_connections=64,  # more wait for one: after a restart of the web, all its readers come back at once
+        timeout=5,
     )
+    return redis_asyncio.Redis.from_pool(pool)
 
 
 async def read(redis: "redis_asyncio.Redis", job_id: UUID, after: EventId) -> list[Event]:
@@ -165,7 +167,7 @@ class Writer:
             self.wire.wake(self)
 
     def take(self) -> list[Event]:
-        """What is to be sent now; the same again until `confirm`."""
+        """What is to be sent now; the same again until it is `answered`."""
         if self._lost:
             self._lost = False
             ends = [one for one in self._pending if one[0] in ENDS]

@@ -8,9 +8,8 @@ import signal
 import subprocess
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Self
 
-from sandbox.processes import Child, SandboxError, free_port
+from sandbox.processes import Child, SandboxError, StartsAndStops, free_port
 from sandbox.reach import open_binaries, open_home, scratch_directory, system_user
 
 __all__ = ["Postgres", "scratch_directory"]
@@ -33,7 +32,7 @@ SETTINGS = {
 }
 
 
-class Postgres:
+class Postgres(StartsAndStops):
     """A server with its data in `directory`, on 127.0.0.1 only, with a password of its own.
 
     `with Postgres(directory) as pg: pg.url`. A second start on the same directory finds the same data.
@@ -126,10 +125,3 @@ class Postgres:
         )
         if done.returncode:
             raise SandboxError(f"{name} of the embedded PostgreSQL failed: {(done.stderr or done.stdout).strip()}")
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()

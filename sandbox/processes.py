@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -51,7 +52,28 @@ def tied_to_parent(last_signal: signal.Signals) -> Callable[[], None] | None:
     return tie
 
 
-class Child:
+class StartsAndStops(ABC):
+    """`with` it: started inside, and stopped at the end, also when the start was only half done."""
+
+    @abstractmethod
+    def start(self) -> None: ...
+
+    @abstractmethod
+    def stop(self) -> None: ...
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+class Child(StartsAndStops):
     """One process with its own session and log file; started and stopped as often as one likes."""
 
     def __init__(
@@ -148,10 +170,3 @@ class Child:
         """The end of its log, for a person."""
         text = self.log.read_text(errors="replace") if self.log.exists() else ""
         return f"Its log, {self.log}, ends with:\n" + "\n".join(text.splitlines()[-lines:])
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()

@@ -3,14 +3,13 @@
 import os
 import sys
 from pathlib import Path
-from typing import Self
 
-from sandbox.processes import Child, free_port, listens
+from sandbox.processes import Child, StartsAndStops, free_port, listens
 
 ROOT = Path(__file__).parent.parent
 
 
-class StandIns:
+class StandIns(StartsAndStops):
     """Azure OpenAI in a process of its own, since it is measured; Stripe, the inbox and the knobs in another.
 
     `webhook_url` may be set later: PATCH {url}/control {"stripe": {"webhook_url": ...}}.
@@ -79,14 +78,3 @@ class StandIns:
     def stop(self) -> None:
         for child in reversed(self.children):
             child.stop()
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()

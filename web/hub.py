@@ -5,7 +5,7 @@ what is missing. Nothing here waits for a browser: each has a bounded outbox, an
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,6 @@ from uuid import UUID
 
 from redis.exceptions import RedisError
 from sqlalchemy import select
-from sqlalchemy.exc import SQLAlchemyError
 
 from core import jobs, streams
 from core.database import statement
@@ -25,6 +24,17 @@ ASK_ROWS_SECONDS = 5.0  # how late a watcher learns of an end when Redis told no
 PATIENCE = 10.0  # seconds to wait for a message before the connection's health is looked at
 OPEN_CHANNEL = "hub"  # nothing is said there; it keeps the subscriber's connection open while nothing is watched
 SILENCE = 3.0  # seconds without an event, after which a job's row is asked
+
+
+async def end_all(tasks: Collection[asyncio.Task[Any]]) -> None:
+    """Cancel tasks until they have ended: a Redis client that is just connecting may take one for its own time-out."""
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        ended, left = await asyncio.wait(left, timeout=0.2)
+        await asyncio.gather(*ended, return_exceptions=True)  # what they raised has been seen
+
 
 Deliver = Callable[["Watch", Event], None]
 
@@ -65,11 +75,7 @@ class Hub:
         self._tasks = [loop.create_task(self._listen(), name="hub"), loop.create_task(self._ask_rows(), name="rows")]
 
     async def close(self) -> None:
-        left: set[asyncio.Task[None]] = {*self._tasks, *self._catching_up}
-        while left:  # again and again: a client that is just connecting may take a cancellation for its own time-out
-            for task in left:
-                task.cancel()
-            _, left = await asyncio.wait(left, timeout=0.2)
+        await end_all({*self._tasks, *self._catching_up})
         await self._pubsub.aclose()  # type: ignore[no-untyped-call]
         await self.redis.aclose()
 
@@ -78,17 +84,25 @@ class Hub:
         watch = Watch(job.id, after, deliver)
         first = job.id not in self._watches
         self._watches.setdefault(job.id, set()).add(watch)
-        self._heard[job.id] = asyncio.get_running_loop().time()
+        if first:
+            self._heard[job.id] = asyncio.get_running_loop().time()
+        try:
+            await self._let_in(watch, job, first=first)
+        except BaseException:  # who was cancelled here never gets the watch, so cannot give it back
+            await self.unwatch(watch)
+            raise
+        return watch
+
+    async def _let_in(self, watch: Watch, job: Glimpse, *, first: bool) -> None:
         if first:
             with suppress(RedisError, OSError):  # the listener subscribes again when Redis is back
                 await self._pubsub.subscribe(streams.key(job.id))
-        if after < streams.QUEUED:
+        if watch.last < streams.QUEUED:
             watch.offer(streams.event(streams.QUEUED, "queued", {}))
         await self._catch_up(watch)
         if job.state in jobs.ENDED:
             watch.offer(streams.end_event(*jobs.end_of(job)))
             watch.ended = True  # also for a reader who had the end before
-        return watch
 
     async def unwatch(self, watch: Watch) -> None:
         """Stop following; the last reader of a job ends the subscription."""
@@ -137,7 +151,7 @@ class Hub:
                     await self._connect()
                     connected, pause = True, 0.1
                 message = await self._pubsub.get_message(timeout=PATIENCE)
-            except (RedisError, OSError) as failure:
+            except Exception as failure:  # Redis is away, or its client in a state of its own: begin anew
                 log(__name__).warning("hub_down", error=type(failure).__name__)
                 connected = False
                 await asyncio.sleep(pause)
@@ -176,7 +190,7 @@ class Hub:
             try:
                 async with statement() as connection:
                     rows = (await connection.execute(columns)).all()
-            except (SQLAlchemyError, OSError) as failure:
+            except Exception as failure:  # away, or starting: SQLAlchemy's errors, asyncpg's own, the system's
                 log(__name__).warning("rows_unread", error=type(failure).__name__)
                 continue
             for job_id, attempts, state, result, error in rows:

@@ -26,7 +26,7 @@ from core.database import is_away
 from core.errors import ClofyError, NotFound, Unavailable
 from core.streams import Event
 from web import security
-from web.hub import Hub, Watch
+from web.hub import Hub, Watch, end_all
 from web.openapi import answers
 from web.session import signed_in
 from web.shapes import Ticket
@@ -42,7 +42,7 @@ MOST_WAITING = 2000  # events that a reader may be behind
 MESSAGES_PER_SECOND = 20
 SEND_SECONDS = 20
 
-POLICY, TOO_BIG, TRY_AGAIN = 1008, 1009, 1013  # RFC 6455, 7.4.1, and IANA's registry
+POLICY, TRY_AGAIN = 1008, 1013  # RFC 6455, 7.4.1, and IANA's registry
 
 _TAKE = "local owner = redis.call('get', KEYS[1]); redis.call('del', KEYS[1]); return owner"
 
@@ -119,10 +119,8 @@ class Socket:
                 raise
             code, reason = TRY_AGAIN, "not now"
         finally:
-            for part in parts:
-                part.cancel()
-            await asyncio.gather(*parts, return_exceptions=True)
-            for watch in self.watches.values():
+            await end_all(parts)
+            for watch in list(self.watches.values()):  # one that ends meanwhile leaves them
                 await hub().unwatch(watch)
         with suppress(Exception):  # it may be gone already; servers raise each its own error then
             await asyncio.wait_for(self.send({"type": "websocket.close", "code": code, "reason": reason}), 2)

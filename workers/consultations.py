@@ -8,6 +8,7 @@ from uuid import UUID
 
 from core.consultations import conversation, generations, model_api  # noqa: F401  # conversation: its on_end hook
 from core.consultations.model_api import Answer, PromptFiltered
+from core.consultations.models import GenerationState
 from core.direct import direct_transaction
 from core.jobs import JobState
 from core.queue import TaskName
@@ -36,5 +37,6 @@ async def answer(run: Run) -> dict[str, Any] | None:
     ending = generations.judge(order, said, stopped=run.stopped)
     async with here.turns.ending(), direct_transaction() as unit:
         result = await generations.record(unit, order, ending)
-        await run.finish(unit, result, JobState.CANCELLED if run.stopped else JobState.DONE)
+        stopped = ending.state is GenerationState.STOPPED  # a stop that came with the last word stopped nothing
+        await run.finish(unit, result, JobState.CANCELLED if stopped else JobState.DONE)
     return None

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
 import uvloop
-from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from core import claims, jobs, streams
@@ -108,7 +107,7 @@ class Process:
                     while True:
                         if (message := await channel.get_message(timeout=10)) is not None:
                             self._stop(message["data"].decode())
-            except (RedisError, OSError) as error:
+            except Exception as error:  # Redis is away, or its client in a state of its own: begin anew
                 log(__name__).warning("keeper_failed", step="stops", error=type(error).__name__)
                 await asyncio.sleep(1)
 

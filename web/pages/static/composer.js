@@ -2,6 +2,7 @@
 
 import { newKey } from "./api.js";
 import { credits, length, rough, roughDown } from "./format.js";
+import { showTrouble } from "./page.js";
 import { before } from "./prices.js";
 
 const touch = window.matchMedia("(pointer: coarse)");
@@ -150,16 +151,6 @@ export class Composer {
   }
 
   trouble(words, link) {
-    const place = this.#part("trouble");
-    place.replaceChildren();
-    place.hidden = !words;
-    if (!words) return;
-    place.append(words);
-    if (link) {
-      const anchor = document.createElement("a");
-      anchor.href = link.href;
-      anchor.textContent = link.words;
-      place.append(" ", anchor);
-    }
+    showTrouble(this.#part("trouble"), words, link);
   }
 }

@@ -10,7 +10,7 @@
 //   data-return, data-forget  a path to come back to after paying · forget what this tab keeps
 
 import { call, newKey, Problem } from "./api.js";
-import { say } from "./page.js";
+import { say, showTrouble } from "./page.js";
 
 const KEY_LIVES = 30 * 60_000; // ms; going back and pressing again within it is the same purchase
 
@@ -41,19 +41,6 @@ function showFault(input, words) {
   if (words) input.setAttribute("aria-invalid", "true");
   else input.removeAttribute("aria-invalid");
   return true;
-}
-
-export function showTrouble(place, words, link) {
-  place.replaceChildren();
-  place.hidden = !words;
-  if (!words) return;
-  place.append(words);
-  if (link) {
-    const anchor = document.createElement("a");
-    anchor.href = link.href;
-    anchor.textContent = link.words;
-    place.append(" ", anchor);
-  }
 }
 
 // Each problem at its field if it has one, the rest above the form; the first is focused.

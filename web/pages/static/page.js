@@ -25,3 +25,16 @@ localTimes();
 document.querySelector("#menu")?.addEventListener("click", (event) => {
   if (event.target.closest("a") && event.currentTarget.matches(":popover-open")) event.currentTarget.hidePopover();
 });
+
+export function showTrouble(place, words, link) {
+  place.replaceChildren();
+  place.hidden = !words;
+  if (!words) return;
+  place.append(words);
+  if (link) {
+    const anchor = document.createElement("a");
+    anchor.href = link.href;
+    anchor.textContent = link.words;
+    place.append(" ", anchor);
+  }
+}
