@@ -17,7 +17,7 @@ from bench.machine import BEHIND, FRONT, pin
 from core.accounts.web_sessions import csrf_token, start_session, token_hash
 from core.consultations import catalogue
 from core.consultations.models import Consultation
-from core.credits import ledger
+from core.credits import invariants, ledger
 from core.credits.models import CreditAccount
 from core.database import close_engine, transaction
 from core.jobs import Job, JobState
@@ -94,7 +94,7 @@ class MeasuredHouse(Stack):
     async def books(self) -> dict[str, int]:
         """What must all be 0 once every answer has ended."""
         async with transaction() as session:
-            unbalanced = await ledger.unbalanced(session)
+            unbalanced = await invariants.violations(session)
             query = select(func.count()).where(Job.state != JobState.DONE, Job.queue == "ai")
             not_done = (await session.execute(query)).scalar_one()
             held = (await session.execute(select(func.coalesce(func.sum(CreditAccount.held_mc), 0)))).scalar_one()

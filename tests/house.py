@@ -16,6 +16,7 @@ from redis import Redis
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from core.credits import invariants
 from sandbox import programs
 from sandbox.postgres import Postgres
 from sandbox.processes import Child, StartsAndStops, free_port
@@ -183,26 +184,17 @@ class Stack(House):
         """Take all but this much from an account, by an entry like any other."""
         self.sql(
             """
-            with account as (
-                update credit_accounts set balance_mc = :amount
-                where account_id = (select id from accounts where email = :email)
-                returning account_id, new.balance_mc - old.balance_mc as change
-            )
-            insert into credit_entries (account_id, amount_mc, balance_after_mc, kind, source)
-            select account_id, change, :amount, 'grant', 'test:' || gen_random_uuid() from account
+            select credits_take(account_id, balance_mc - :amount, 'test:' || gen_random_uuid(), 'correction')
+            from credit_accounts join accounts on accounts.id = account_id
+            where email = :email and balance_mc > :amount
             """,
             amount=amount_mc,
             email=email,
         )
 
-    def unbalanced(self) -> list[dict[str, Any]]:
-        """Accounts whose balance is not the sum of their entries, or whose held amount is not that of their holds."""
-        return self.sql("""
-            select account_id from credit_accounts a
-            where balance_mc <> (select coalesce(sum(amount_mc), 0) from credit_entries where account_id = a.account_id)
-            or held_mc <> (select coalesce(sum(amount_mc), 0) from credit_holds
-                           where account_id = a.account_id and state = 'held')
-        """)
+    def unbalanced(self) -> list[tuple[str, dict[str, Any]]]:
+        """Each rule of the ledger that does not hold, with the account."""
+        return [(rule, row) for rule, query in invariants.CHECKS.items() for row in self.sql(query)]
 
     def _web(self, number: int) -> Child:
         log = self.directory / "log" / f"web{number}.log"

@@ -6,6 +6,7 @@ from typing import Any
 from core import replays
 from core.accounts import forgetting
 from core.consultations import generations, partitions
+from core.credits import ledger
 from core.database import transaction
 from core.queue import TaskName
 from workers.process import process
@@ -18,7 +19,9 @@ async def expire_holds(_: Run) -> dict[str, Any]:
         ended = await generations.expire(session, now=datetime.now(UTC))
     for job in ended:
         await process().tell_end(job)
-    return {"ended": len(ended)}
+    async with transaction() as session:
+        accounts = await ledger.expire_lots(session)
+    return {"ended": len(ended), "accounts": accounts}
 
 
 @task(TaskName.PREPARE_PARTITIONS, time_allowed=timedelta(minutes=1))

@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Boolean, CheckConstraint, ForeignKey, Index, UniqueConstraint, func, text
+from sqlalchemy import BigInteger, Boolean, CheckConstraint, ForeignKey, Index, Integer, UniqueConstraint, func, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -29,6 +29,7 @@ class Purchase(Base):
         CheckConstraint("amount_minor > 0 and credits_mc > 0", name="sells_something"),
         CheckConstraint("currency = lower(currency) and length(currency) = 3", name="currency"),
         CheckConstraint("(state = 'paid') = (paid_at is not null)", name="paid_has_date"),
+        CheckConstraint("reversed_minor between 0 and amount_minor", name="reversed_within"),
         Index("ix_purchases_account_id_id", "account_id", "id"),
     )
 
@@ -45,8 +46,101 @@ class Purchase(Base):
     stripe_payment_intent_id: Mapped[str | None] = mapped_column(unique=True)  # by which refunds and disputes name it
     checkout_url: Mapped[str | None]
     asked_at: Mapped[datetime | None]  # when we last asked Stripe for the waiting buyer: how often is bounded
+    taken_up: Mapped[int] = mapped_column(Integer, server_default="0")  # counts Stripe's words taken up, in their order
+    reversed_minor: Mapped[int] = mapped_column(
+        BigInteger, server_default="0"
+    )  # refunded, or disputed; of amount_minor
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     paid_at: Mapped[datetime | None]
+
+
+class RefundState(StrEnum):
+    REQUESTED = "requested"  # by the buyer; Stripe may not know of it yet, the credits are already taken back
+    PENDING = "pending"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"  # Stripe's spelling
+
+
+class Refund(Base):
+    """Money that goes back for a purchase, whoever began it: the buyer here, or someone at Stripe."""
+
+    __tablename__ = "refunds"
+    __table_args__ = (
+        CheckConstraint("state in ('requested', 'pending', 'succeeded', 'failed', 'canceled')", name="state"),
+        CheckConstraint("amount_minor > 0", name="gives_something"),
+        CheckConstraint("stripe_refund_id is not null or origin = 'buyer'", name="known_to_someone"),
+        CheckConstraint("origin in ('buyer', 'stripe')", name="origin"),
+        Index("ix_refunds_purchase_id", "purchase_id"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=text("uuidv7()"))
+    purchase_id: Mapped[UUID] = mapped_column(ForeignKey("purchases.id"))
+    stripe_refund_id: Mapped[str | None] = mapped_column(unique=True)
+    origin: Mapped[str]
+    amount_minor: Mapped[int] = mapped_column(BigInteger)
+    state: Mapped[str]
+    failure: Mapped[str | None]  # why it came to nothing: Stripe's failure_reason, or our own code
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Dispute(Base):
+    """The payer's bank questions a payment. `status` is Stripe's; one that is `warning_...` only asks."""
+
+    __tablename__ = "disputes"
+    __table_args__ = (
+        CheckConstraint("amount_minor >= 0", name="never_below_zero"),
+        Index("ix_disputes_purchase_id", "purchase_id"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)  # du_... or dp_...
+    purchase_id: Mapped[UUID] = mapped_column(ForeignKey("purchases.id"))
+    amount_minor: Mapped[int] = mapped_column(BigInteger)
+    status: Mapped[str]
+    reason: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Receipt(Base):
+    """The numbered receipt of a paid purchase, as it was when it was issued. Numbers have no gaps."""
+
+    __tablename__ = "receipts"
+    __table_args__ = (CheckConstraint("number > 0", name="counts_from_one"),)
+
+    number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    purchase_id: Mapped[UUID] = mapped_column(ForeignKey("purchases.id"), unique=True)
+    buyer_name: Mapped[str]
+    buyer_email: Mapped[str]
+    issued_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class ReceiptCounter(Base):
+    """One row: the last number. Whoever issues a receipt locks it, so a number that is not used is not counted."""
+
+    __tablename__ = "receipt_counter"
+    __table_args__ = (CheckConstraint("one", name="one_row"),)
+
+    one: Mapped[bool] = mapped_column(Boolean, primary_key=True, server_default=text("true"))
+    last: Mapped[int] = mapped_column(BigInteger, server_default="0")
+
+
+class Reconciliation(Base):
+    """What one comparison of Stripe's books with ours found, and what it put right."""
+
+    __tablename__ = "reconciliations"
+    __table_args__ = (Index("ix_reconciliations_started_at", "started_at"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=text("uuidv7()"))
+    since: Mapped[datetime]  # Stripe's objects created after this were looked at
+    started_at: Mapped[datetime]
+    ended_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    looked_at: Mapped[int]  # Checkout sessions, refunds and disputes at Stripe, and purchases of ours
+    healed: Mapped[int]
+    findings: Mapped[list[dict[str, Any]]] = mapped_column(
+        JSONB
+    )  # each {"class", "purchase", ...}, ids and numbers only
 
 
 class StripeEvent(Base):

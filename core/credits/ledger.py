@@ -1,21 +1,21 @@
-"""The ledger: grants, holds, settlements. Every change is one row of `credit_entries` with the cause as its key.
+"""The ledger: grants in lots, holds, settlements, reversals. Every change is one row of `credit_entries`.
 
-What keeps it right stands in the database: the account's row is locked by each change (an UPDATE, so spenders of
-one account wait for each other), its balance never goes below its holds, a source counts once, entries never change.
+Each move is a function of the database (migrations/sql/0005_credits.sql): it locks the account's row, so the moves of
+one account wait for each other, and is one round trip. What keeps it right stands beside the rows: no account has less
+than nothing free, a lot's parts are the whole, a source counts once, entries never change; the rest: invariants.py.
 """
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import func, select, update
+from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core.credits.models import CreditAccount, CreditEntry, CreditHold, HoldState
+from core.credits.models import CreditAdjustment, CreditEntry, CreditHold, CreditLot, EntryKind, HoldState
 from core.direct import Hot, Unit
-from core.errors import ClofyError, Kind
+from core.errors import ClofyError, Kind, NotFound
 
 HOLD_LIFE = timedelta(hours=1)  # longer than a job with all its attempts; upkeep ends what is older
 
@@ -29,18 +29,19 @@ class NotEnoughCredits(ClofyError):
 
 @dataclass(frozen=True)
 class Balance:
-    """All in millicredits; what may be spent is `available_mc`."""
+    """All in millicredits: what the entries add up to, what is set aside, what was used and no lot covers."""
 
     balance_mc: int
     held_mc: int
-    debt_mc: int = 0  # reversals of spent credits; the issue on money fills it
+    debt_mc: int = 0
 
     @property
     def available_mc(self) -> int:
-        return self.balance_mc - self.held_mc
+        """What may be spent."""
+        return self.balance_mc - self.held_mc + self.debt_mc
 
 
-_BALANCE = Hot("select balance_mc, held_mc from credit_accounts where account_id = :account_id")
+_BALANCE = Hot("select balance_mc, held_mc, owed_mc from credit_accounts where account_id = :account_id")
 
 
 async def balance(session: Unit, *, account_id: UUID) -> Balance:
@@ -49,8 +50,36 @@ async def balance(session: Unit, *, account_id: UUID) -> Balance:
     return Balance(*row) if row else Balance(0, 0)
 
 
-async def grant(session: AsyncSession, *, account_id: UUID, amount_mc: int, source: str, kind: str) -> bool:
-    """Add credits, once for each source.
+@dataclass(frozen=True)
+class Expiry:
+    """The next credits to expire, and when."""
+
+    amount_mc: int
+    at: datetime
+
+
+_NEXT_EXPIRY = Hot("""
+    select sum(left_mc)::bigint, expires_at from credit_lots
+    where account_id = :account_id and left_mc > 0 and expires_at is not null
+    group by expires_at order by expires_at limit 1
+""")
+
+
+async def next_expiry(session: Unit, *, account_id: UUID) -> Expiry | None:
+    """What expires next, if anything does."""
+    row = await _NEXT_EXPIRY.one(session, account_id=account_id)
+    return Expiry(*row) if row else None
+
+
+_GRANT = Hot("""
+    select credits_grant(:account_id, cast(:amount_mc as bigint), :source, :kind, cast(:expires_at as timestamptz))
+""")
+
+
+async def grant(
+    session: Unit, *, account_id: UUID, amount_mc: int, source: str, kind: str, expires_at: datetime | None = None
+) -> bool:
+    """Add a lot of credits, once for each source; it pays first what the account owes.
 
     amount_mc: above 0
     source: what they came from, as "purchase:<id>"; the second grant of it does nothing
@@ -58,31 +87,15 @@ async def grant(session: AsyncSession, *, account_id: UUID, amount_mc: int, sour
     """
     if amount_mc <= 0:
         raise ValueError("a grant adds something")
-    account = insert(CreditAccount).values(account_id=account_id, balance_mc=0, held_mc=0)
-    lock = account.on_conflict_do_update(
-        index_elements=["account_id"], set_={"balance_mc": CreditAccount.balance_mc}
-    ).returning(CreditAccount.balance_mc)
-    after = (await session.execute(lock)).scalar_one() + amount_mc
-    entry = insert(CreditEntry).values(
-        account_id=account_id, amount_mc=amount_mc, balance_after_mc=after, kind=kind, source=source
+    return bool(
+        await _GRANT.value(
+            session, account_id=account_id, amount_mc=amount_mc, source=source, kind=kind, expires_at=expires_at
+        )
     )
-    added = await session.scalar(entry.on_conflict_do_nothing(index_elements=["source"]).returning(CreditEntry.id))
-    if added is None:
-        return False
-    await session.execute(update(CreditAccount).where(CreditAccount.account_id == account_id).values(balance_mc=after))
-    return True
 
 
 _HOLD = Hot("""
-    with account as (
-        update credit_accounts
-        set held_mc = held_mc + least(cast(:at_most as bigint), balance_mc - held_mc)
-        where account_id = :account_id and balance_mc - held_mc >= cast(:at_least as bigint)
-        returning account_id, new.held_mc - old.held_mc as amount_mc
-    )
-    insert into credit_holds (id, account_id, amount_mc, source, expires_at)
-    select cast(:id as uuid), account_id, amount_mc, cast(:source as text), now() + :life from account
-    returning amount_mc
+    select credits_hold(:id, :account_id, cast(:at_least as bigint), cast(:at_most as bigint), :source, :life)
 """)
 
 
@@ -110,23 +123,7 @@ async def hold(session: Unit, *, account_id: UUID, at_least_mc: int, at_most_mc:
     return hold_id, held
 
 
-_SETTLE = Hot("""
-    with hold as (
-        update credit_holds
-        set state = 'settled', settled_mc = least(cast(:cost as bigint), amount_mc), resolved_at = now()
-        where id = :id and state = 'held'
-        returning account_id, amount_mc, settled_mc, source
-    ), account as (
-        update credit_accounts
-        set balance_mc = balance_mc - hold.settled_mc, held_mc = held_mc - hold.amount_mc
-        from hold where credit_accounts.account_id = hold.account_id
-        returning credit_accounts.account_id, balance_mc, hold.settled_mc, hold.source
-    ), entry as (
-        insert into credit_entries (account_id, amount_mc, balance_after_mc, kind, source)
-        select account_id, -settled_mc, balance_mc, 'usage', source from account where settled_mc > 0
-    )
-    select settled_mc from account
-""")
+_RESOLVE = Hot("select credits_resolve(:id, cast(:cost as bigint))")
 
 
 async def settle(session: Unit, *, hold_id: UUID, cost_mc: int) -> int | None:
@@ -136,24 +133,95 @@ async def settle(session: Unit, *, hold_id: UUID, cost_mc: int) -> int | None:
     """
     if cost_mc < 0:
         raise ValueError("a cost never pays the buyer")
-    taken: int | None = await _SETTLE.value(session, id=hold_id, cost=cost_mc)
+    taken: int | None = await _RESOLVE.value(session, id=hold_id, cost=cost_mc)
     return taken
-
-
-_RELEASE = Hot("""
-    with hold as (
-        update credit_holds set state = 'released', resolved_at = now()
-        where id = :id and state = 'held' returning account_id, amount_mc
-    )
-    update credit_accounts set held_mc = held_mc - hold.amount_mc
-    from hold where credit_accounts.account_id = hold.account_id
-    returning credit_accounts.account_id
-""")
 
 
 async def release(session: Unit, *, hold_id: UUID) -> bool:
     """Give a hold back whole. Once: returns whether this call did it."""
-    return await _RELEASE.value(session, id=hold_id) is not None
+    return await _RESOLVE.value(session, id=hold_id, cost=None) is not None
+
+
+_REVERSE_TO = Hot("select credits_reverse_to(:source, cast(:target_mc as bigint), :kind)")
+
+
+async def reverse_to(session: Unit, *, source: str, target_mc: int, kind: EntryKind) -> int:
+    """Have just so much of a lot be taken back, however much was before; repeated, it changes nothing.
+
+    source: that of the grant
+    kind: refund or dispute, as the entry's that takes more; one that gives back is always "restored"
+    Returns the change of the balance in millicredits.
+    """
+    changed: int = await _REVERSE_TO.value(session, source=source, target_mc=target_mc, kind=str(kind))
+    return changed
+
+
+_TAKE = Hot("select credits_take(:account_id, cast(:amount_mc as bigint), :source, :kind)")
+
+
+async def adjust(
+    session: AsyncSession,
+    *,
+    account_id: UUID,
+    amount_mc: int,
+    reason: str,
+    made_by: UUID,
+    attempt_key: str,
+    expires_at: datetime | None = None,
+) -> UUID:
+    """An admin's grant, or below zero a correction, with its reason; once for each attempt of theirs.
+
+    What a correction takes and the account does not have, it owes. Returns the adjustment's id.
+    """
+    added: UUID | None = await session.scalar(
+        insert(CreditAdjustment)
+        .values(
+            account_id=account_id,
+            amount_mc=amount_mc,
+            reason=reason,
+            made_by=made_by,
+            attempt_key=attempt_key,
+            expires_at=expires_at,
+        )
+        .on_conflict_do_nothing(index_elements=["made_by", "attempt_key"])
+        .returning(CreditAdjustment.id)
+    )
+    if added is None:
+        made = select(CreditAdjustment.id).where(
+            CreditAdjustment.made_by == made_by, CreditAdjustment.attempt_key == attempt_key
+        )
+        return (await session.scalars(made)).one()
+    source = f"adjustment:{added}"
+    if amount_mc > 0:
+        kind = EntryKind.GRANT if expires_at is None else EntryKind.PROMOTION
+        await grant(
+            session, account_id=account_id, amount_mc=amount_mc, source=source, kind=kind, expires_at=expires_at
+        )
+    else:
+        correction = EntryKind.CORRECTION
+        await _TAKE.value(session, account_id=account_id, amount_mc=-amount_mc, source=source, kind=str(correction))
+    return added
+
+
+async def lot(session: AsyncSession, *, source: str) -> CreditLot:
+    """The lot that a source brought. Raises NotFound."""
+    found = await session.scalar(select(CreditLot).where(CreditLot.source == source))
+    if found is None:
+        raise NotFound(lot=source)
+    return found
+
+
+_TO_EXPIRE = Hot("""
+    select account_id, credits_expire(account_id) from (
+        select distinct account_id from credit_lots
+        where left_mc > 0 and expires_at is not null and expires_at <= now() limit :limit
+    ) due
+""")
+
+
+async def expire_lots(session: Unit, *, limit: int = 100) -> int:
+    """Take what is left of lots whose date has come, of so many accounts. Returns how many those were."""
+    return len(await _TO_EXPIRE.all(session, limit=limit))
 
 
 async def expired_holds(session: AsyncSession, *, now: datetime, limit: int = 100) -> list[CreditHold]:
@@ -170,29 +238,3 @@ async def entries(
     if after is not None:
         query = query.where(CreditEntry.id < after)
     return list(await session.scalars(query))
-
-
-async def unbalanced(session: AsyncSession) -> list[dict[str, Any]]:
-    """Accounts whose balance is not the sum of their entries, or whose held amount is not that of their open holds."""
-    spent = (
-        select(CreditEntry.account_id, func.sum(CreditEntry.amount_mc).label("mc"))
-        .group_by(CreditEntry.account_id)
-        .subquery()
-    )
-    held = (
-        select(CreditHold.account_id, func.sum(CreditHold.amount_mc).label("mc"))
-        .where(CreditHold.state == HoldState.HELD)
-        .group_by(CreditHold.account_id)
-        .subquery()
-    )
-    query = (
-        select(CreditAccount.account_id, CreditAccount.balance_mc, spent.c.mc, CreditAccount.held_mc, held.c.mc)
-        .outerjoin(spent, spent.c.account_id == CreditAccount.account_id)
-        .outerjoin(held, held.c.account_id == CreditAccount.account_id)
-        .where(
-            (CreditAccount.balance_mc != func.coalesce(spent.c.mc, 0))
-            | (CreditAccount.held_mc != func.coalesce(held.c.mc, 0))
-        )
-    )
-    names = ("account_id", "balance_mc", "entries_mc", "held_mc", "holds_mc")
-    return [dict(zip(names, row, strict=True)) for row in await session.execute(query)]

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import delete, text, update
+from sqlalchemy import delete, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -142,7 +142,7 @@ async def test_entries_never_change(session: AsyncSession, rich_id: UUID) -> Non
 async def test_the_database_itself_refuses_to_overspend(session: AsyncSession, rich_id: UUID) -> None:
     spend = update(CreditAccount).where(CreditAccount.account_id == rich_id).values(balance_mc=-1)
 
-    with pytest.raises(IntegrityError, match=r"never_below_zero|holds_are_covered"):
+    with pytest.raises(IntegrityError, match=r"never_below_zero|has_nothing_free"):
         await session.execute(spend)
 
 
@@ -170,13 +170,3 @@ async def test_expired_holds_are_found(session: AsyncSession, rich_id: UUID) -> 
     found = await ledger.expired_holds(session, now=later)
 
     assert hold_id in [one.id for one in found]
-
-
-async def test_a_replay_that_differs_is_found(session: AsyncSession, rich_id: UUID) -> None:
-    assert rich_id not in [one["account_id"] for one in await ledger.unbalanced(session)]
-
-    await session.execute(
-        text("update credit_accounts set balance_mc = balance_mc + 1 where account_id = :id"), {"id": rich_id}
-    )
-
-    assert rich_id in [one["account_id"] for one in await ledger.unbalanced(session)]
