@@ -94,7 +94,14 @@ class Glimpse:
 EndHook = Callable[[AsyncSession, Job, JobState, str], Awaitable[None]]
 _end_hooks: dict[str, EndHook] = {}
 NOTHING_TO_UNDO = frozenset(
-    {TaskName.CREDIT_PURCHASE, TaskName.EXPIRE_HOLDS, TaskName.PREPARE_PARTITIONS, TaskName.FORGET_EXPIRED}
+    {
+        TaskName.CREDIT_PURCHASE,
+        TaskName.ISSUE_RECEIPT,
+        TaskName.EXPIRE_HOLDS,
+        TaskName.PREPARE_PARTITIONS,
+        TaskName.FORGET_EXPIRED,
+        TaskName.CHECK_LEDGER,
+    }
 )
 
 

@@ -10,7 +10,7 @@ import core.queue
 from beat_schedule import BEAT_SCHEDULE
 from core import jobs
 from core.telemetry import start_logging
-from workers import billing, consultations, mail, upkeep  # noqa: F401  # registers their tasks
+from workers import billing, consultations, mail, receipts, upkeep  # noqa: F401  # registers their tasks
 from workers.process import has_process, process
 
 app = core.queue.celery()

@@ -1,7 +1,7 @@
 """Purchases: begun with our own price, paid at Stripe, credited once."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
 from uuid import UUID
 
@@ -10,14 +10,11 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core import jobs
-from core.accounts.profile import get_account
-from core.billing import bundles, stripe_api
+from core.billing import bundles, receipts, stripe_api
 from core.billing.models import Purchase, PurchaseState
-from core.billing.money import format_credits, format_money
 from core.billing.stripe_api import Checkout
 from core.credits import ledger
 from core.errors import ClofyError, Kind, NotFound
-from core.mail import deliveries
 from core.queue import TaskName
 from core.telemetry import log
 
@@ -176,7 +173,7 @@ async def take_up(session: AsyncSession, checkout: Checkout) -> Outcome:
 
 
 async def credit(session: AsyncSession, purchase_id: UUID, checkout: Checkout) -> bool:
-    """Grant what was bought and write the receipt, once, if Stripe was paid exactly what we sold.
+    """Grant what was bought and have the receipt issued, once, if Stripe was paid exactly what we sold.
 
     Whoever comes at the same time waits for the row, then finds it paid. A purchase that we held for
     expired or failed is credited too: the money is there.
@@ -195,8 +192,7 @@ async def credit(session: AsyncSession, purchase_id: UUID, checkout: Checkout) -
         .where(Purchase.id == purchase_id)
         .values(state=PurchaseState.PAID, paid_at=func.now(), stripe_payment_intent_id=checkout.payment_intent)
     )
-    paid_at = (await session.scalars(paid.returning(Purchase.paid_at))).one()
-    assert paid_at is not None
+    await session.execute(paid)
     await ledger.grant(
         session,
         account_id=purchase.account_id,
@@ -204,7 +200,7 @@ async def credit(session: AsyncSession, purchase_id: UUID, checkout: Checkout) -
         source=f"purchase:{purchase_id}",
         kind="purchase",
     )
-    await _send_receipt(session, purchase, paid_at)
+    await receipts.issue_later(session, purchase_id)
     return True
 
 
@@ -223,25 +219,6 @@ def _unequal(purchase: Purchase, checkout: Checkout) -> list[str]:
         "items": (((1, purchase.amount_minor),), checkout.items),
     }
     return [name for name, (ours, theirs) in ours_and_theirs.items() if ours != theirs]
-
-
-async def _send_receipt(session: AsyncSession, purchase: Purchase, paid_at: datetime) -> None:
-    buyer = await get_account(session, account_id=purchase.account_id)
-    await deliveries.send(
-        session,
-        key=f"receipt:{purchase.id}",
-        account_id=purchase.account_id,
-        recipient=buyer.email,
-        template="receipt",
-        facts={
-            "name": buyer.name,
-            "bundle_name": bundles.name_of(purchase.bundle),
-            "credits": format_credits(purchase.credits_mc),
-            "amount": format_money(purchase.amount_minor, purchase.currency),
-            "purchase_id": str(purchase.id),
-            "paid_on": f"{paid_at.day} {paid_at:%B %Y}",
-        },
-    )
 
 
 async def _end(session: AsyncSession, purchase_id: UUID, state: PurchaseState) -> Outcome:

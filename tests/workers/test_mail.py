@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 RECEIPT = {
     "name": "Ada",
+    "number": 123,
+    "shown_number": "CC-000123",
     "bundle_name": "Starter",
     "credits": "500",
     "amount": "$5.00",

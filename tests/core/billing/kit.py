@@ -19,7 +19,6 @@ from core.credits import ledger
 from core.credits.models import CreditEntry
 from core.database import transaction
 from core.jobs import Job
-from core.mail.models import Delivery
 from core.settings import settings
 
 RETURN_URLS = {"success_url": "http://localhost/credits/return", "cancel_url": "http://localhost/credits"}
@@ -126,7 +125,7 @@ async def effects(purchase: Purchase) -> Effects:
     async with transaction() as session:
         state = await session.scalar(select(Purchase.state).where(Purchase.id == purchase.id))
         entries = select(func.count()).where(CreditEntry.source == f"purchase:{purchase.id}")
-        receipts = select(func.count()).where(Delivery.key == f"receipt:{purchase.id}")
+        receipts = select(func.count()).where(Job.key == f"receipt:{purchase.id}")
         assert state is not None
         return Effects(
             state=state,
