@@ -19,7 +19,8 @@ from core.consultations import catalogue
 from core.consultations.models import Consultation
 from core.credits import invariants, ledger
 from core.credits.models import CreditAccount
-from core.database import close_engine, transaction
+from core.database import transaction
+from core.direct import close_connections
 from core.jobs import Job, JobState
 from core.settings import settings
 from sandbox.postgres import scratch_directory
@@ -108,4 +109,4 @@ async def measured_house(*, slots: int) -> AsyncIterator[MeasuredHouse]:
         try:
             yield house
         finally:
-            await close_engine()
+            await close_connections()

@@ -13,9 +13,10 @@ from sqlalchemy.orm import DeclarativeBase
 
 from core.settings import settings
 
-# Of one process; all processes together stay below max_connections (requirements/celery.md 3). No overflow beyond it:
-# such a connection is opened and closed for each use, which costs PostgreSQL more than the statement (bench/README.md).
-POOL_SIZE = 20
+# Of one process, beside the DIRECT_SIZE of core/direct.py; all processes together stay below max_connections
+# (tests/contracts/test_compose.py). No overflow beyond it: such a connection is opened and closed for each use, which
+# costs PostgreSQL more than the statement (docs/decisions/0007).
+POOL_SIZE = 10
 
 
 class Base(DeclarativeBase):

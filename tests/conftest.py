@@ -10,7 +10,8 @@ from quart.typing import TestClientProtocol
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.credits import ledger
-from core.database import close_engine, engine, sessions, transaction
+from core.database import engine, sessions, transaction
+from core.direct import close_connections
 from core.queue import close_doorbell
 from sandbox.postgres import scratch_directory
 from tests import makers
@@ -29,7 +30,7 @@ def house() -> Iterator[House]:
 async def _pool() -> AsyncIterator[None]:
     yield
     await close_doorbell()
-    await close_engine()
+    await close_connections()
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from typing import Any
 from quart import Blueprint, Quart
 from quart.sessions import NullSession, SessionInterface
 
-from core import database, queue
+from core import direct, queue
 from core import jobs as core_jobs
 from core.telemetry import start_logging
 from web import (
@@ -87,7 +87,7 @@ def create_app() -> Quart:
     app.before_serving(live.open_hub)
     app.after_serving(live.close_hub)
     app.after_serving(queue.close_doorbell)
-    app.after_serving(database.close_engine)
+    app.after_serving(direct.close_connections)
     app.asgi_app = live.LiveSockets(app.asgi_app, app.extensions["site"])  # type: ignore[method-assign]
     return app
 

@@ -14,7 +14,7 @@ import uvloop
 from sqlalchemy.exc import SQLAlchemyError
 
 from core import claims, jobs, streams
-from core.database import close_engine
+from core.direct import close_connections
 from core.jobs import Job
 from core.queue import close_doorbell
 from core.telemetry import log
@@ -144,7 +144,7 @@ class Process:
             await close()
         await self.redis.aclose()
         await close_doorbell()
-        await close_engine()
+        await close_connections()
 
 
 _making = threading.Lock()

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from core.database import POOL_SIZE
+from core.direct import DIRECT_SIZE
 from core.queue import POLICIES, Queue
 from core.settings import Environment, Settings
 from tests.contracts import deployment
@@ -170,7 +171,7 @@ def test_all_processes_together_stay_below_the_connections_that_postgres_takes()
         for name in our_services()
     )
 
-    assert processes * POOL_SIZE <= most - 20  # for migrations, backups and people
+    assert processes * (POOL_SIZE + DIRECT_SIZE) <= most - 20  # for migrations, backups and people
 
 
 def test_a_worker_has_time_to_drain_and_files_for_its_streams() -> None:
