@@ -10,7 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import select
 
-from cli import seeds
+from cli import doctor, seeds
 from core import jobs
 from core.database import close_engine, statement, transaction
 from core.errors import ClofyError
@@ -58,6 +58,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m cli", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("seed", help="services, and the accounts that CLOFY_SEED_* gives passwords for")
+    commands.add_parser("doctor", help="whether everything is in order, each rule of the ledger among it")
     commands.add_parser("health", help="whether this container's worker is alive").add_argument("worker", nargs="?")
     about_jobs = commands.add_parser("jobs", help="jobs that were given up").add_subparsers(dest="verb", required=True)
     about_jobs.add_parser("dead", help="list them")
@@ -66,10 +67,12 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-async def run(given: argparse.Namespace) -> None:
+async def run(given: argparse.Namespace) -> int:
     try:
         if given.command == "seed":
             await seeds.plant()
+        elif given.command == "doctor":
+            return await doctor.tell()
         elif given.verb == "dead":
             await show_dead()
         elif given.verb == "counts":
@@ -79,6 +82,7 @@ async def run(given: argparse.Namespace) -> None:
     finally:
         await close_doorbell()
         await close_engine()
+    return 0
 
 
 def main() -> int:
@@ -86,11 +90,10 @@ def main() -> int:
     if given.command == "health":
         return check_alive()
     try:
-        asyncio.run(run(given))
+        return asyncio.run(run(given))
     except ClofyError as error:
         print(f"{error} ({error.code})", file=sys.stderr)
         return 1
-    return 0
 
 
 if __name__ == "__main__":

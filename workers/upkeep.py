@@ -6,11 +6,14 @@ from typing import Any
 from core import replays
 from core.accounts import forgetting
 from core.consultations import generations, partitions
-from core.credits import ledger
+from core.credits import invariants, ledger
 from core.database import transaction
 from core.queue import TaskName
+from core.telemetry import log
 from workers.process import process
 from workers.runtime import Run, task
+
+logger = log(__name__)
 
 
 @task(TaskName.EXPIRE_HOLDS, time_allowed=timedelta(minutes=1))
@@ -36,3 +39,18 @@ async def forget_expired(_: Run) -> dict[str, Any]:
         ended = await forgetting.forget_ended(session)
         answers = await replays.forget(session, before=datetime.now(UTC) - replays.KEPT)
         return {**ended, "answers": answers}
+
+
+@task(TaskName.CHECK_LEDGER, time_allowed=timedelta(minutes=10))
+async def check_ledger(_: Run) -> dict[str, Any]:
+    async with transaction() as session:
+        found = await invariants.violations(session)
+    for one in found:
+        logger.error(
+            "ledger_violation",
+            rule=one.rule,
+            account=str(one.account_id),
+            kept_mc=one.kept_mc,
+            expected_mc=one.expected_mc,
+        )
+    return {"violations": len(found)}

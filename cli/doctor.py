@@ -1,0 +1,123 @@
+"""Whether everything is in order: each check says one line, and one that does not hold makes the exit code 1."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+from alembic.script import ScriptDirectory
+from redis.asyncio import Redis
+from sqlalchemy import func, select, text
+
+from core import database
+from core.billing.models import Purchase, Reconciliation
+from core.credits import invariants
+from core.database import transaction
+from core.jobs import Job
+from core.settings import settings
+
+MIGRATIONS = Path(__file__).parent.parent / "migrations"
+PATIENCE = 60  # seconds for one check; those of the ledger read its tables whole
+DEAD_FOR = timedelta(days=1)  # by then an operator should have looked at what was given up
+COMPARED_WITHIN = timedelta(hours=3)  # beat compares with Stripe each hour
+
+Findings = list[str]  # nothing: it holds
+
+
+async def postgres_answers() -> Findings:
+    await database.ping()
+    return []
+
+
+async def redis_answers() -> Findings:
+    """The broker, and the Redis of the streams where that is another."""
+    for url in {settings().redis_url, settings().streams_url}:
+        redis = Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2)
+        try:
+            await redis.ping()
+        finally:
+            await redis.aclose()
+    return []
+
+
+async def migrations_are_done() -> Findings:
+    head = ScriptDirectory(str(MIGRATIONS)).get_current_head()
+    async with transaction() as session:
+        done = await session.scalar(text("select version_num from alembic_version"))
+    return [] if done == head else [f"the database is at {done}, the code at {head}"]
+
+
+async def nothing_lies_dead() -> Findings:
+    old = Job.dead & (Job.finished_at < func.now() - DEAD_FOR)
+    async with transaction() as session:
+        rows = await session.execute(select(Job.task, func.count()).where(old).group_by(Job.task).order_by(Job.task))
+        return [f"{number} of {task}: python -m cli jobs dead" for task, number in rows]
+
+
+async def stripe_was_compared() -> Findings:
+    """A house that has sold nothing for as long has nothing to compare yet."""
+    early = func.now() - COMPARED_WITHIN
+    async with transaction() as session:
+        last = await session.scalar(select(func.max(Reconciliation.ended_at)))
+        late = await session.scalar(select(func.max(Reconciliation.ended_at) < early))
+        sold = await session.scalar(select(select(Purchase.id).where(Purchase.created_at < early).exists()))
+    if last is None:
+        return ["never, and there are purchases"] if sold else []
+    return [f"the last time was {last:%Y-%m-%d %H:%M} UTC"] if late else []
+
+
+CHECKS: dict[str, Callable[[], Awaitable[Findings]]] = {
+    "PostgreSQL answers": postgres_answers,
+    "Redis answers": redis_answers,
+    "the migrations are at the code's": migrations_are_done,
+    "no job was given up more than a day ago": nothing_lies_dead,
+    "Stripe's books were compared with ours within three hours": stripe_was_compared,
+}
+
+
+async def rules_hold() -> dict[str, Findings]:
+    """Each rule of the ledger, with the accounts of which it does not hold."""
+    async with transaction() as session:
+        found = await invariants.violations(session)
+    return {
+        rule: [
+            f"account {one.account_id}: {one.kept_mc} mc are kept, {one.expected_mc} mc expected"
+            for one in found
+            if one.rule == rule
+        ]
+        for rule in invariants.CHECKS
+    }
+
+
+async def examine() -> dict[str, Findings]:
+    """Make all checks; what each found, by its name."""
+    said: dict[str, Findings] = {}
+    for name, check in CHECKS.items():
+        with _finding_of(name, said):
+            async with asyncio.timeout(PATIENCE):
+                said[name] = await check()
+    with _finding_of("the ledger adds up", said):
+        async with asyncio.timeout(PATIENCE):
+            said |= await rules_hold()
+    return said
+
+
+@contextmanager
+def _finding_of(name: str, said: dict[str, Findings]) -> Iterator[None]:
+    """Whatever keeps a check from being made is its finding: the others are made all the same."""
+    try:
+        yield
+    except Exception as error:
+        said[name] = [f"could not be checked: {type(error).__name__}"]
+
+
+async def tell() -> int:
+    """Print what was found, a line each. Returns the exit code: 0 when all holds."""
+    said = await examine()
+    for name, findings in said.items():
+        for finding in findings:
+            print("WRONG", name, finding, sep="\t")
+        if not findings:
+            print("ok", name, sep="\t")
+    return 1 if any(said.values()) else 0
