@@ -30,7 +30,9 @@ async def expire_holds(_: Run) -> dict[str, Any]:
 @task(TaskName.PREPARE_PARTITIONS, time_allowed=timedelta(minutes=1))
 async def prepare_partitions(_: Run) -> dict[str, Any]:
     async with transaction() as session:
-        return {"made": await partitions.prepare(session)}
+        made = await partitions.prepare(session)
+    async with transaction() as session:
+        return {"made": made, "dropped": len(await partitions.drop_old(session))}
 
 
 @task(TaskName.FORGET_EXPIRED, time_allowed=timedelta(minutes=5))
