@@ -5,7 +5,18 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Boolean, CheckConstraint, ForeignKey, Index, Integer, UniqueConstraint, func, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Computed,
+    ForeignKey,
+    Index,
+    Integer,
+    UniqueConstraint,
+    func,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -143,14 +154,23 @@ class Reconciliation(Base):
     )  # each {"class", "purchase", ...}, ids and numbers only
 
 
+# The Checkout session's id; for what became of its payment, as a charge, a refund or a dispute, the payment intent's.
+ABOUT = """
+case when body #>> '{data,object,object}' = 'checkout.session' then body #>> '{data,object,id}'
+    else body #>> '{data,object,payment_intent}' end
+"""
+
+
 class StripeEvent(Base):
     """A verified event as it came: the inbox. Its handling is a job, written in the same transaction."""
 
     __tablename__ = "stripe_events"
+    __table_args__ = (Index("ix_stripe_events_about", "about"),)
 
     id: Mapped[str] = mapped_column(primary_key=True)  # evt_...
     type: Mapped[str]
     body: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    about: Mapped[str | None] = mapped_column(Computed(ABOUT, persisted=True))
     received_at: Mapped[datetime] = mapped_column(server_default=func.now())
     handled_at: Mapped[datetime | None]
     outcome: Mapped[str | None]  # credited, nothing, ignored, or the code of what was wrong
