@@ -1,18 +1,17 @@
 """Buying credits, and Stripe's webhook."""
 
-import asyncio
 from typing import Any
 from uuid import UUID, uuid4
 
 from quart import Blueprint, g, request
 from quart.typing import ResponseReturnValue
 
-from core.billing import bundles, purchases, stripe_api, stripe_events
+from core.billing import bundles, purchases, stripe_api, stripe_events, taking_up
 from core.billing.models import Purchase
 from core.billing.money import format_money
-from core.billing.stripe_api import StripeUnavailable
+from core.billing.taking_up import Known
 from core.database import transaction
-from core.errors import ClofyError, InvalidInput
+from core.errors import ClofyError, InvalidInput, Unavailable
 from core.settings import settings
 from web.inputs import Input, Line, body_limit, takes
 from web.openapi import AFTER_ID, answers, query
@@ -96,26 +95,25 @@ async def list_purchases() -> ResponseReturnValue:
 @answers(PurchaseFacts)
 async def show_purchase(purchase_id: UUID) -> ResponseReturnValue:
     """What became of a purchase. While it waits, Stripe itself is asked: the webhook may be late, or never come."""
+    known = None
     async with transaction() as session:
         purchase = await purchases.get(session, purchase_id, account_id=g.account.id)
-        to_ask = await purchases.checkout_to_ask(session, purchase_id, account_id=g.account.id)
-    if to_ask is not None:
-        await _ask_stripe(purchase_id, to_ask)
+        if await purchases.turn_to_ask(session, purchase_id):
+            known = await taking_up.know(session, Purchase.id == purchase_id)
+    if known is not None:
+        await _ask_stripe(known)
         async with transaction() as session:
             purchase = await purchases.get(session, purchase_id, account_id=g.account.id)
     return shown(purchase)
 
 
-async def _ask_stripe(purchase_id: UUID, stripe_session_id: str) -> None:
+async def _ask_stripe(known: Known) -> None:
     """Take up what Stripe says; if it does not answer in time, a worker asks again."""
     try:
-        async with asyncio.timeout(ASKING):
-            checkout = await stripe_api.fetch_session(stripe_session_id)
+        await taking_up.bring_up_to_date(known, patience=ASKING)
+    except (TimeoutError, Unavailable):
         async with transaction() as session:
-            await purchases.take_up(session, checkout)
-    except (TimeoutError, StripeUnavailable):
-        async with transaction() as session:
-            await purchases.credit_later(session, purchase_id)
+            await purchases.credit_later(session, known.purchase_id)
     except ClofyError:
         return  # logged where it was seen; the page shows the purchase as it is
 

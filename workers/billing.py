@@ -3,13 +3,19 @@
 from datetime import timedelta
 from uuid import UUID
 
-from core.billing import purchases, stripe_api, stripe_events
-from core.billing.purchases import MismatchedPayment, UnknownPurchase
-from core.billing.stripe_api import UnknownCheckout
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core.billing import stripe_api, stripe_events, taking_up
+from core.billing.models import Purchase
+from core.billing.stripe_api import UnknownCheckout, UnknownPayment
+from core.billing.stripe_events import OtherMode
+from core.billing.taking_up import MismatchedPayment, Outcome, UnknownPurchase
 from core.database import transaction
 from core.queue import TaskName
 from workers.process import process
 from workers.runtime import Run, task
+
+NOT_OURS = (MismatchedPayment, UnknownPurchase, UnknownCheckout, UnknownPayment, OtherMode)
 
 
 @task(TaskName.HANDLE_STRIPE_EVENT, time_allowed=timedelta(seconds=60))
@@ -17,26 +23,35 @@ async def handle_stripe_event(run: Run) -> None:
     """Ask Stripe what is, and take it up; an event that does not fit ours is logged as an alert, and grants nothing."""
     process().close_at_end(stripe_api.close)
     event_id: str = run.job.payload["event_id"]
-    async with transaction() as session:
-        stripe_session_id = await stripe_events.checkout_of(session, event_id)
+
+    async def handled(session: AsyncSession, outcome: str) -> None:
+        await stripe_events.mark_handled(session, event_id, outcome)
+        await run.finish(session, result={"outcome": outcome})
+
     try:
-        checkout = None if stripe_session_id is None else await stripe_api.fetch_session(stripe_session_id)
         async with transaction() as session:
-            outcome: str = "ignored" if checkout is None else await purchases.take_up(session, checkout)
-            await stripe_events.mark_handled(session, event_id, outcome)
-            await run.finish(session, result={"outcome": outcome})
-    except (MismatchedPayment, UnknownPurchase, UnknownCheckout) as error:
-        async with transaction() as session:
-            await stripe_events.mark_handled(session, event_id, error.code)
-            await run.finish(session, result={"outcome": error.code})
+            about = await stripe_events.about(session, event_id)
+        known = about.known or await stripe_events.trace(event_id, about)
+        if known is not None:
+            await taking_up.bring_up_to_date(known, payment_intent=about.payment_intent, along=handled)
+            return
+        outcome = "ignored"
+    except NOT_OURS as error:
+        outcome = error.code
+    async with transaction() as session:
+        await handled(session, outcome)
 
 
 @task(TaskName.CREDIT_PURCHASE, time_allowed=timedelta(seconds=60))
 async def credit_purchase(run: Run) -> None:
     process().close_at_end(stripe_api.close)
+    purchase_id = UUID(run.job.payload["purchase_id"])
     async with transaction() as session:
-        stripe_session_id = await purchases.stripe_session_of(session, UUID(run.job.payload["purchase_id"]))
-    checkout = await stripe_api.fetch_session(stripe_session_id)
-    async with transaction() as session:
-        outcome = await purchases.take_up(session, checkout)
+        known = await taking_up.know(session, Purchase.id == purchase_id)
+    if known is None:
+        raise UnknownPurchase(purchase=purchase_id)
+
+    async def finished(session: AsyncSession, outcome: Outcome) -> None:
         await run.finish(session, result={"outcome": outcome})
+
+    await taking_up.bring_up_to_date(known, along=finished)

@@ -2,17 +2,18 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import datetime
 from functools import cache
-from typing import Any, cast
+from typing import Any, TypeVar, cast
+from uuid import UUID
 
 import httpx
 import orjson
 import stripe
-from stripe.checkout import Session
 
 from core.billing.models import Purchase
+from core.billing.stripe_facts import Checkout, DisputeFacts, RefundFacts, checkout_of, dispute_of, refund_of
 from core.errors import ClofyError, Kind, Unavailable
 from core.settings import settings
 from core.telemetry import log
@@ -24,7 +25,10 @@ TIMEOUT = httpx.Timeout(10, connect=3)
 # for as long as TIMEOUT lasts. The SDK does not give this error its code.
 TWIN_UNDER_WAY = 409
 TWIN_WAITS = (0.1, 0.2, 0.4, 0.8, 1.5, 3.0, 4.0)
-EXPAND = ["line_items", "payment_intent"]
+EXPAND = ["line_items", "payment_intent.latest_charge"]
+PAGE = 100  # of a list: Stripe's most
+
+Facts = TypeVar("Facts")
 
 logger = log(__name__)
 
@@ -45,6 +49,12 @@ class UnknownCheckout(ClofyError):
     kind = Kind.NOT_FOUND
 
 
+class UnknownPayment(ClofyError):
+    """The payment service does not know this payment."""
+
+    kind = Kind.NOT_FOUND
+
+
 class ForgedEvent(ClofyError):
     """This is not a signed event of Stripe's."""
 
@@ -55,25 +65,6 @@ class OtherApiVersion(ClofyError):
     """This event was written for another version of Stripe's API than the one that we read."""
 
     kind = Kind.INVALID
-
-
-@dataclass(frozen=True)
-class Checkout:
-    """What Stripe says about a Checkout session: what we asked it to sell, and how far the buyer is."""
-
-    id: str
-    url: str | None
-    mode: str
-    status: str | None  # open, complete, expired
-    payment_status: str  # paid, unpaid, no_payment_required
-    payment_intent: str | None
-    payment_failed: bool  # a delayed payment, such as a bank debit, came to nothing
-    reference: str | None  # client_reference_id: our purchase
-    purchase: str | None  # the same, from the metadata, which no address can set
-    amount_minor: int | None
-    currency: str | None
-    livemode: bool
-    items: tuple[tuple[int | None, int | None], ...]  # quantity and unit price of each line
 
 
 class _Transport(stripe.HTTPClient):
@@ -165,16 +156,90 @@ async def create_session(purchase: Purchase, *, name: str, success_url: str, can
             else:
                 raise _translated(error, "create_session") from error
         else:
-            return _checkout(created)
+            return checkout_of(created.to_dict())
     raise StripeUnavailable  # pragma: no cover  # the last turn of the loop returns or raises
 
 
 async def fetch_session(session_id: str) -> Checkout:
     """What Stripe knows now. Raises UnknownCheckout, StripeUnavailable, StripeRefused."""
     try:
-        return _checkout(await _client().v1.checkout.sessions.retrieve_async(session_id, params={"expand": EXPAND}))
+        told = await _client().v1.checkout.sessions.retrieve_async(session_id, params={"expand": EXPAND})
     except stripe.StripeError as error:
         raise _translated(error, "fetch_session") from error
+    return checkout_of(told.to_dict())  # an attribute that Stripe left out would raise
+
+
+async def purchase_named_by(payment_intent: str) -> str | None:
+    """Which purchase a payment was made for, as we told Stripe then. Raises UnknownPayment, StripeUnavailable."""
+    try:
+        intent = await _client().v1.payment_intents.retrieve_async(payment_intent)
+    except stripe.StripeError as error:
+        raise _translated(error, "fetch_intent", missing=UnknownPayment) from error
+    named = (intent.to_dict().get("metadata") or {}).get("purchase")
+    return named if isinstance(named, str) else None
+
+
+async def refund(refund_id: UUID, *, payment_intent: str, amount_minor: int) -> None:
+    """Have Stripe give money back, once for each of our refunds. Raises StripeRefused, StripeUnavailable.
+
+    A 500 to an idempotency key is repeated for a day: a further key is used only when Stripe answers so, which is
+    only after an earlier attempt, and the caller has looked since whether Stripe made the refund all the same.
+    """
+    for key in (f"refund:{refund_id}", f"refund:{refund_id}:again"):
+        try:
+            await _client().v1.refunds.create_async(
+                params={
+                    "payment_intent": payment_intent,
+                    "amount": amount_minor,
+                    "reason": "requested_by_customer",
+                    "metadata": {"refund": str(refund_id)},
+                },
+                options={"idempotency_key": key},
+            )
+        except stripe.StripeError as error:
+            if not _replayed_fault(error) or key.endswith(":again"):
+                raise _translated(error, "refund", missing=StripeRefused) from error
+        else:
+            return
+
+
+async def refunds_of(payment_intent: str) -> tuple[RefundFacts, ...]:
+    """All refunds of a payment. Raises StripeUnavailable, StripeRefused."""
+    listed = _client().v1.refunds.list_async
+    return tuple([one async for one in _all(listed, refund_of, payment_intent=payment_intent)])
+
+
+async def disputes_of(payment_intent: str) -> tuple[DisputeFacts, ...]:
+    """All disputes of a payment. Raises StripeUnavailable, StripeRefused."""
+    listed = _client().v1.disputes.list_async
+    return tuple([one async for one in _all(listed, dispute_of, payment_intent=payment_intent)])
+
+
+def sessions_since(since: datetime) -> AsyncIterator[Checkout]:
+    """The Checkout sessions made since; of their payments and lines nothing but the ids."""
+    return _all(_client().v1.checkout.sessions.list_async, checkout_of, created=_from(since))
+
+
+def refunds_since(since: datetime) -> AsyncIterator[RefundFacts]:
+    return _all(_client().v1.refunds.list_async, refund_of, created=_from(since))
+
+
+def disputes_since(since: datetime) -> AsyncIterator[DisputeFacts]:
+    return _all(_client().v1.disputes.list_async, dispute_of, created=_from(since))
+
+
+async def _all(listed: Any, read: Callable[[dict[str, Any]], Facts], **asked: object) -> AsyncIterator[Facts]:
+    """Every page of a list, read while it comes."""
+    try:
+        page = await listed(params={"limit": PAGE, **asked})
+        async for one in page.auto_paging_iter():
+            yield read(one.to_dict())
+    except stripe.StripeError as error:
+        raise _translated(error, listed.__qualname__) from error
+
+
+def _from(since: datetime) -> dict[str, int]:
+    return {"gte": int(since.timestamp())}
 
 
 def verified_event(body: bytes, signature: str, *, now: float | None = None) -> dict[str, Any]:
@@ -220,44 +285,18 @@ def _is_event(event: object) -> bool:
     )
 
 
-def _checkout(session: Session) -> Checkout:
-    told: dict[str, Any] = session.to_dict()  # an attribute that Stripe left out would raise
-    intent = told.get("payment_intent")
-    intent = {"id": intent} if isinstance(intent, str) else intent or {}
-    return Checkout(
-        id=told["id"],
-        url=told.get("url"),
-        mode=told["mode"],
-        status=told.get("status"),
-        payment_status=told["payment_status"],
-        payment_intent=intent.get("id"),
-        payment_failed=told.get("status") == "complete"
-        and told["payment_status"] == "unpaid"
-        and intent.get("status") in {"requires_payment_method", "canceled"},
-        reference=told.get("client_reference_id"),
-        purchase=(told.get("metadata") or {}).get("purchase"),
-        amount_minor=told.get("amount_total"),
-        currency=told.get("currency"),
-        livemode=told["livemode"],
-        items=tuple(
-            (line.get("quantity"), (line.get("price") or {}).get("unit_amount"))
-            for line in (told.get("line_items") or {}).get("data", ())
-        ),
-    )
-
-
 def _replayed_fault(error: stripe.StripeError) -> bool:
     headers = httpx.Headers(error.headers or {})
     return (error.http_status or 0) >= 500 and headers.get("idempotent-replayed") == "true"
 
 
-def _translated(error: stripe.StripeError, call: str) -> ClofyError:
+def _translated(error: stripe.StripeError, call: str, *, missing: type[ClofyError] = UnknownCheckout) -> ClofyError:
     """Our word for Stripe's. What a good key, or time, may heal is worth another try; the rest is not."""
     facts = {"call": call, "error": type(error).__name__, "status": error.http_status, "code": error.code}
     ours = isinstance(error, stripe.AuthenticationError | stripe.PermissionError)
     (logger.error if ours else logger.warning)("stripe_call_failed", request_id=error.request_id, **facts)
     if error.code == "resource_missing":
-        return UnknownCheckout(**facts)
+        return missing(**facts)
     busy = error.http_status in {429, TWIN_UNDER_WAY}
     if ours or busy or isinstance(error, stripe.APIConnectionError) or (error.http_status or 0) >= 500:
         unavailable = StripeUnavailable(**facts)

@@ -19,6 +19,10 @@ SUBJECTS = {
     "verification": "Confirm your e-mail address",
     "already_registered": "You already have an account",
     "receipt": "Your receipt from Clofy Cloud",
+    "refund_sent": "Your refund is on its way",
+    "refund_failed": "Your refund did not go through",
+    "payment_failed": "Your payment did not go through",
+    "dispute_opened": "Your bank questions a payment to Clofy Cloud",
 }
 UNSAFE = re.compile(r"[\x00-\x1f\x7f]")
 

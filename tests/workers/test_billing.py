@@ -13,7 +13,7 @@ from sqlalchemy import update
 from core import streams
 from core.billing import purchases, stripe_api, stripe_events
 from core.billing.models import Purchase, PurchaseState
-from core.billing.stripe_api import Checkout
+from core.billing.stripe_facts import Checkout
 from core.database import transaction
 from core.jobs import Job, JobState
 from core.queue import TaskName
@@ -21,6 +21,7 @@ from tests.core.billing.kit import (
     RETURN_URLS,
     Effects,
     at_stripe,
+    bring_up_to_date,
     effects,
     events_kept,
     jobs_with_key,
@@ -155,12 +156,7 @@ async def test_all_ways_to_credit_at_once_credit_once(here: Here) -> None:
     ways: list[Awaitable[object]] = [here.attempt(HANDLE, await keep(event)) for event in events]
     ways.append(here.attempt(CREDIT, await ask_later(purchase)))
 
-    async def return_page() -> None:
-        fetched = await stripe_api.fetch_session(checkout.id)
-        async with transaction() as session:
-            await purchases.take_up(session, fetched)
-
-    ways += [return_page() for _ in range(5)]
+    ways += [bring_up_to_date(purchase) for _ in range(5)]
 
     await asyncio.gather(*ways)
 

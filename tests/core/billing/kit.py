@@ -12,13 +12,15 @@ from sqlalchemy import func, select
 
 from core.accounts.profile import provide_account
 from core.accounts.web_sessions import csrf_token, start_session, token_hash
-from core.billing import bundles, purchases, stripe_api
+from core.billing import bundles, purchases, stripe_api, taking_up
 from core.billing.models import Purchase, StripeEvent
-from core.billing.stripe_api import Checkout
+from core.billing.stripe_facts import Checkout
+from core.billing.taking_up import Known, Outcome
 from core.credits import ledger
 from core.credits.models import CreditEntry
 from core.database import transaction
 from core.jobs import Job
+from core.mail.models import Delivery
 from core.settings import settings
 
 RETURN_URLS = {"success_url": "http://localhost/credits/return", "cancel_url": "http://localhost/credits"}
@@ -48,6 +50,54 @@ async def make_paid(*, bundle: str = "starter") -> tuple[Purchase, Checkout]:
     purchase, checkout = await make_purchase(bundle=bundle)
     await pay(checkout.id)
     return purchase, await stripe_api.fetch_session(checkout.id)
+
+
+async def know(purchase: Purchase) -> Known:
+    async with transaction() as session:
+        known = await taking_up.know(session, Purchase.id == purchase.id)
+    assert known is not None
+    return known
+
+
+async def bring_up_to_date(purchase: Purchase) -> Outcome:
+    return await taking_up.bring_up_to_date(await know(purchase))
+
+
+async def make_credited(*, bundle: str = "starter") -> tuple[Purchase, str]:
+    """A purchase that was paid and credited, and the payment's name at Stripe."""
+    purchase, checkout = await make_paid(bundle=bundle)
+    assert await bring_up_to_date(purchase) == Outcome.CREDITED
+    assert checkout.payment_intent is not None
+    return purchase, checkout.payment_intent
+
+
+async def refund_at_stripe(payment_intent: str, amount_minor: int, **more: Any) -> str:
+    """Somebody gives money back at Stripe. Returns the refund's name there."""
+    given = {"payment_intent": payment_intent, "amount": amount_minor, **more}
+    return str((await at_stripe("POST", "/control/stripe/refunds", given))["id"])
+
+
+async def dispute_at_stripe(payment_intent: str, **more: Any) -> str:
+    """The payer's bank disputes a payment. Returns the dispute's name."""
+    return str((await at_stripe("POST", "/control/stripe/disputes", {"payment_intent": payment_intent, **more}))["id"])
+
+
+async def close_dispute(dispute_id: str, status: str) -> None:
+    await at_stripe("POST", f"/control/stripe/disputes/{dispute_id}/close", {"status": status})
+
+
+async def balance_mc(purchase: Purchase) -> int:
+    async with transaction() as session:
+        return (await ledger.balance(session, account_id=purchase.account_id)).balance_mc
+
+
+async def letters_of(purchase: Purchase) -> list[str]:
+    """Which mails the buyer was written, by their templates, in the order of writing."""
+    async with transaction() as session:
+        mails = (
+            select(Delivery.template).where(Delivery.account_id == purchase.account_id).order_by(Delivery.created_at)
+        )
+        return list(await session.scalars(mails))
 
 
 async def sign_in(account_id: UUID) -> dict[str, str]:
@@ -91,14 +141,16 @@ async def stripe_requests() -> int:
     return int(told["stripe"]["stats"]["requests"])
 
 
-def make_event(checkout_id: str, kind: str = "checkout.session.completed") -> dict[str, Any]:
-    """An event about a session. Its object says nothing but the id, for nothing else in it may be believed."""
+def make_event(about: str, kind: str = "checkout.session.completed") -> dict[str, Any]:
+    """An event about a session, or a payment. It says nothing but the name of that, for nothing else is believed."""
+    is_session = kind.startswith("checkout.")
+    told = {"id": about, "object": "checkout.session"} if is_session else {"id": "x_1", "payment_intent": about}
     return {
         "id": f"evt_{uuid4().hex}",
         "object": "event",
         "api_version": stripe_api.API_VERSION,
         "created": int(time.time()),
-        "data": {"object": {"id": checkout_id, "object": "checkout.session"}},
+        "data": {"object": told},
         "livemode": False,
         "type": kind,
     }

@@ -1,14 +1,16 @@
 import asyncio
 
 import pytest
+from structlog.testing import capture_logs
 
 from core import claims
 from core.billing import stripe_events
+from core.billing.stripe_events import About, OtherMode
 from core.database import transaction
 from core.errors import NotFound
 from core.jobs import JobState
 from core.queue import TaskName
-from tests.core.billing.kit import events_kept, jobs_with_key, make_event
+from tests.core.billing.kit import events_kept, jobs_with_key, know, make_credited, make_event
 
 pytestmark = pytest.mark.usefixtures("house")
 
@@ -45,29 +47,62 @@ async def test_an_event_is_not_kept_without_its_job() -> None:
     assert await jobs_with_key(f"stripe:{event['id']}") == []
 
 
+def checkout(kind: str) -> str:
+    return f"checkout.session.{kind}"
+
+
 @pytest.mark.parametrize(
-    ("kind", "about"),
+    ("kind", "found"),
     [
-        ("checkout.session.completed", "cs_test_1"),
-        ("checkout.session.async_payment_succeeded", "cs_test_1"),
-        ("checkout.session.async_payment_failed", "cs_test_1"),
-        ("checkout.session.expired", "cs_test_1"),
-        ("charge.succeeded", None),
-        ("invoice.paid", None),
+        (checkout("completed"), About(checkout="name")),
+        (checkout("async_payment_succeeded"), About(checkout="name")),
+        (checkout("async_payment_failed"), About(checkout="name")),
+        (checkout("expired"), About(checkout="name")),
+        ("charge.refunded", About(payment_intent="name")),
+        ("refund.failed", About(payment_intent="name")),
+        ("charge.refund.updated", About(payment_intent="name")),
+        ("charge.dispute.created", About(payment_intent="name")),
+        ("charge.dispute.funds_reinstated", About(payment_intent="name")),
+        ("charge.succeeded", About()),
+        ("invoice.paid", About()),
     ],
 )
-async def test_only_what_we_handle_is_about_a_checkout(kind: str, about: str | None) -> None:
-    event = make_event("cs_test_1", kind)
+async def test_an_event_is_about_a_session_or_a_payment(kind: str, found: About) -> None:
+    event = make_event("name", kind)
 
     async with transaction() as session:
         await stripe_events.record(session, event)
-        assert await stripe_events.checkout_of(session, event["id"]) == about
+        assert await stripe_events.about(session, event["id"]) == found
+
+
+async def test_an_event_names_its_purchase_by_session_and_by_payment() -> None:
+    purchase, payment = await make_credited()
+    session_id = (await know(purchase)).stripe_session_id
+    events = make_event(session_id), make_event(payment, "refund.created")
+
+    async with transaction() as session:
+        for event in events:
+            await stripe_events.record(session, event)
+            known = (await stripe_events.about(session, event["id"])).known
+            assert known is not None
+            assert known.purchase_id == purchase.id
+
+
+async def test_an_event_of_the_other_mode_is_refused_with_an_alert() -> None:
+    event = make_event("cs_test_1") | {"livemode": True}
+
+    async with transaction() as session:
+        await stripe_events.record(session, event)
+        with pytest.raises(OtherMode), capture_logs() as told:
+            await stripe_events.about(session, event["id"])
+
+    assert [(one["event"], one["log_level"]) for one in told] == [("stripe_event_of_other_mode", "error")]
 
 
 async def test_an_event_that_was_never_kept_is_not_found() -> None:
     with pytest.raises(NotFound):
         async with transaction() as session:
-            await stripe_events.checkout_of(session, "evt_never_kept")
+            await stripe_events.about(session, "evt_never_kept")
 
 
 async def test_the_first_word_on_an_event_stands() -> None:

@@ -25,6 +25,10 @@ FACTS: dict[str, dict[str, Any]] = {
         "paid_on": "3 May 2026",
     },
 }
+FACTS |= {
+    template: {name: FACTS["receipt"][name] for name in ("name", "bundle_name", "credits", "amount", "purchase_id")}
+    for template in ("refund_sent", "refund_failed", "payment_failed", "dispute_opened")
+}
 HOME = "http://localhost"
 
 
