@@ -185,10 +185,12 @@ async def tell_slice(session: AsyncSession, job: Job, state: JobState, reason: s
         await _end_hooks[job.task](session, job, state, reason)
 
 
-_GLIMPSE = Hot("""
+# Of a statement, also of one that asks for more at the same time (web/live.py).
+GLIMPSE = """
     select id, attempts, state, cast(result as text), error from jobs
     where id = :id and account_id = :account_id
-""")
+"""
+_GLIMPSE = Hot(GLIMPSE)
 
 
 async def glimpse(job_id: UUID, *, account_id: UUID) -> Glimpse:
@@ -197,8 +199,12 @@ async def glimpse(job_id: UUID, *, account_id: UUID) -> Glimpse:
         row = await _GLIMPSE.one(unit, id=job_id, account_id=account_id)
     if row is None:
         raise NotFound(job=job_id)
-    found_id, attempts, state, result, error = row
-    return Glimpse(found_id, attempts, state, orjson.loads(result) if result else None, error)
+    return glimpsed(*row)
+
+
+def glimpsed(job_id: UUID, attempts: int, state: str, result: str | None, error: str | None) -> Glimpse:
+    """From the columns of GLIMPSE."""
+    return Glimpse(job_id, attempts, state, orjson.loads(result) if result else None, error)
 
 
 async def get(session: AsyncSession, job_id: UUID, *, account_id: UUID) -> Job:

@@ -21,9 +21,11 @@ from redis.exceptions import RedisError
 from werkzeug.datastructures import Headers
 
 from core import jobs, streams
-from core.accounts.web_sessions import SignedIn, find_session
+from core.accounts.web_sessions import FROM_LIVE, IDLE_END, SignedIn, find_session, token_hash
 from core.database import is_away
+from core.direct import Hot, direct
 from core.errors import ClofyError, NotFound, Unavailable
+from core.jobs import Glimpse
 from core.streams import Event
 from web import security
 from web.hub import Hub, Watch, end_all
@@ -45,6 +47,11 @@ SEND_SECONDS = 20
 POLICY, TRY_AGAIN = 1008, 1013  # RFC 6455, 7.4.1, and IANA's registry
 
 _TAKE = "local owner = redis.call('get', KEYS[1]); redis.call('del', KEYS[1]); return owner"
+
+# Who is still signed in, and the job that they want to see: a watch stands between a question and its first word.
+_WATCHED = Hot(
+    f"select job.* from (select session.id {FROM_LIVE}) as alive left join ({jobs.GLIMPSE}) as job on true"  # noqa: S608  # both are ours
+)
 
 
 class LiveUnavailable(Unavailable):
@@ -115,7 +122,7 @@ class Socket:
         except (OSError, TimeoutError):
             code, reason = TRY_AGAIN, "too slow"
         except Exception as error:
-            if not is_away(error):
+            if not (isinstance(error, Unavailable) or is_away(error)):
                 raise
             code, reason = TRY_AGAIN, "not now"
         finally:
@@ -207,9 +214,8 @@ class Socket:
             return
         if len(self.watches) >= MOST_WATCHES:
             raise Rejected(POLICY, "too many watches")
-        await self._recheck()
         try:
-            job = await jobs.glimpse(job_id, account_id=self.account.id)
+            job = await self._glimpse(job_id)
         except NotFound as error:
             self.say(orjson.dumps({"job": str(job_id), "type": "refused", "data": {"code": error.code}}).decode())
             return
@@ -218,6 +224,22 @@ class Socket:
             await hub().unwatch(watch)
         else:
             self.watches[job_id] = watch
+
+    async def _glimpse(self, job_id: UUID) -> Glimpse:
+        """The account's own job, while the session lasts. Raises Rejected when it has ended, NotFound."""
+        facts = {
+            "token_hash": token_hash(self.token),
+            "idle_end": IDLE_END,
+            "id": job_id,
+            "account_id": self.account.id,
+        }
+        async with direct() as unit:
+            row = await _WATCHED.one(unit, **facts)
+        if row is None:
+            raise Rejected(POLICY, "signed out")
+        if row[0] is None:
+            raise NotFound(job=job_id)
+        return jobs.glimpsed(*row)
 
 
 _running: set[asyncio.Task[None]] = set()

@@ -38,13 +38,14 @@ _LIVE = (
     WebSession.seen_at > func.now() - IDLE_END,
     Account.disabled_at.is_(None),
 )
-_FIND = Hot("""
-    select session.id, session.seen_at, account.id, account.email, account.name, account.role
+# Of a statement, also of one that asks for more at the same time (web/live.py).
+FROM_LIVE = """
     from web_sessions session join accounts account on account.id = session.account_id
     where session.token_hash = :token_hash and session.expires_at > now()
       and session.seen_at > now() - cast(:idle_end as interval)
       and account.disabled_at is null
-""")
+"""
+_FIND = Hot("select session.id, session.seen_at, account.id, account.email, account.name, account.role" + FROM_LIVE)
 _TOUCH = Hot("""
     update web_sessions set seen_at = now()
     where token_hash = :token_hash and seen_at < now() - cast(:touched_every as interval)
