@@ -1,0 +1,47 @@
+"""A worker's process as far as an attempt needs one, on the loop of the test."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, cast
+from uuid import UUID
+
+from sqlalchemy import text
+
+from core import streams
+from core.database import transaction
+from core.queue import TaskName
+
+_DUE = """
+    update jobs set available_at = now()
+    where task = :task and state in ('queued', 'running') and (account_id = :account_id or key = any(:keys))
+    returning id
+"""
+
+
+@dataclass
+class Here:
+    wire: streams.Wire
+    runs: dict[UUID, Any] = field(default_factory=dict)
+    closers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+
+    def close_at_end(self, closer: Callable[[], Awaitable[None]]) -> None:
+        if closer not in self.closers:
+            self.closers.append(closer)
+
+    async def attempt(self, name: TaskName, job_id: UUID) -> None:
+        """Claim a job and try it once, by its real task."""
+        from workers import runtime  # its Celery application reads the settings that `house` has set
+
+        await runtime.attempt(cast("Any", self), runtime.TASKS[name], job_id)
+
+    async def work_off(self, name: TaskName, *, account_id: UUID | None = None, keys: list[str] | None = None) -> None:
+        """Try the account's jobs, or those of these keys, until none is left; back-offs are over at once."""
+        asked = {"task": name, "account_id": account_id, "keys": keys or []}
+        for _ in range(20):
+            async with transaction() as session:
+                due = list(await session.scalars(text(_DUE), asked))
+            if not due:
+                return
+            for job_id in due:
+                await self.attempt(name, job_id)
+        raise AssertionError(f"{name} is not done after 20 attempts")
