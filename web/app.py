@@ -10,6 +10,7 @@ from core import jobs as core_jobs
 from core.telemetry import start_logging
 from web import (
     accounts,
+    admin,
     billing,
     consultations,
     credits,  # noqa: A004  # the noun of the house
@@ -32,6 +33,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     consultations.blueprint,
     jobs.blueprint,
     live.blueprint,
+    admin.blueprint,
     pages.blueprint,
 )
 

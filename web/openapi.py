@@ -92,7 +92,7 @@ class _Description(OpenAPIProvider):
         if unsafe and permission is not Permission.WEBHOOK:
             needed["csrf"] = []
             problems.add(403)
-        if any(parameter["in"] == "path" for parameter in operation["parameters"]):
+        if permission is Permission.ADMIN or any(parameter["in"] == "path" for parameter in operation["parameters"]):
             problems.add(404)
         if "requestBody" in operation:
             operation["requestBody"]["required"] = True

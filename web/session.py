@@ -27,12 +27,6 @@ class NotSignedIn(ClofyError):
     kind = Kind.UNAUTHENTICATED
 
 
-class NotAllowed(ClofyError):
-    """You are not allowed to do this."""
-
-    kind = Kind.FORBIDDEN
-
-
 class Permission(StrEnum):
     ANYONE = "anyone"
     SIGNED_IN = "signed_in"
@@ -58,6 +52,7 @@ def signed_in(function: F) -> F:
 
 
 def admin_only(function: F) -> F:
+    """For admins; to others who are signed in it is not there."""
     return _mark(function, Permission.ADMIN)
 
 
@@ -106,7 +101,7 @@ def require(permission: Permission, account: SignedIn | None) -> None:
     if permission in (Permission.SIGNED_IN, Permission.ADMIN) and account is None:
         raise NotSignedIn
     if permission is Permission.ADMIN and (account is None or account.role != Role.ADMIN):
-        raise NotAllowed
+        raise NotFound
 
 
 class Guard:

@@ -1,5 +1,6 @@
 """What an account says about its person, and accounts that an operator provides."""
 
+from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
@@ -9,12 +10,33 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.accounts.addresses import parse_address
 from core.accounts.models import Account, Role
+from core.errors import NotFound
 
 CHANGEABLE = frozenset({"name", "company"})
 
 
 async def get_account(session: AsyncSession, *, account_id: UUID) -> Account:
     return (await session.scalars(select(Account).where(Account.id == account_id))).one()
+
+
+async def find_account(session: AsyncSession, account_id: UUID) -> Account:
+    """For an admin. Raises NotFound."""
+    account = await session.get(Account, account_id)
+    if account is None:
+        raise NotFound(account=account_id)
+    return account
+
+
+async def search(session: AsyncSession, part: str, *, limit: int = 20) -> list[Account]:
+    """Accounts whose address has this in it, whatever its case; for an admin."""
+    query = select(Account).where(Account.email_key.contains(part.lower(), autoescape=True))
+    return list(await session.scalars(query.order_by(Account.email_key).limit(limit)))
+
+
+async def addresses(session: AsyncSession, account_ids: Collection[UUID]) -> dict[UUID, str]:
+    """The addresses of accounts, by their ids."""
+    found = await session.scalars(select(Account).where(Account.id.in_(account_ids)))
+    return {account.id: account.email for account in found}
 
 
 async def change_account(session: AsyncSession, *, account_id: UUID, changes: dict[str, Any]) -> Account:
