@@ -14,7 +14,7 @@ from core.database import Base
 from core.settings import settings
 
 for module in pkgutil.walk_packages(core.__path__, "core."):
-    if module.name.endswith((".models", ".jobs", ".replays")):
+    if module.name.endswith((".models", ".audit", ".jobs", ".replays")):
         importlib.import_module(module.name)
 
 

@@ -6,6 +6,7 @@ from typing import Any, cast
 from sqlalchemy import CursorResult, delete, func
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from core import audit
 from core.accounts.models import Account, AccountCode, Throttle, WebSession
 from core.accounts.web_sessions import IDLE_END
 
@@ -14,7 +15,7 @@ TRACES_KEPT = timedelta(days=1)  # longer than any code lives and any throttle r
 
 
 async def forget_ended(session: AsyncSession) -> dict[str, int]:
-    """Delete ended sessions, codes and throttles of yesterday, and accounts whose address was not proven; how many."""
+    """Delete ended sessions, yesterday's codes, unproven accounts, and what was noted a year ago; how many."""
     ended = (WebSession.expires_at < func.now()) | (WebSession.seen_at < func.now() - IDLE_END)
     unproven = Account.email_verified_at.is_(None) & (Account.created_at < func.now() - UNPROVEN_KEPT)
     gone = {
@@ -23,6 +24,7 @@ async def forget_ended(session: AsyncSession) -> dict[str, int]:
         "throttles": delete(Throttle).where(Throttle.last_at < func.now() - TRACES_KEPT),
         "accounts": delete(Account).where(unproven),
     }
-    return {
+    counts = {
         name: cast("CursorResult[Any]", await session.execute(statement)).rowcount for name, statement in gone.items()
     }
+    return {**counts, "audit": await audit.forget_old(session)}
