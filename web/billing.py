@@ -1,23 +1,29 @@
 """Buying credits, and Stripe's webhook."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
 from quart import Blueprint, g, request
 from quart.typing import ResponseReturnValue
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from core.billing import bundles, purchases, stripe_api, stripe_events, taking_up
-from core.billing.models import Purchase
+from core.billing import bundles, purchases, refunds, stripe_api, stripe_events, stripe_facts, taking_up
+from core.billing.models import Dispute, Purchase, Refund
 from core.billing.money import format_money
+from core.billing.receipts import shown_number
+from core.billing.refunds import Overview, Refusal, overviews
 from core.billing.taking_up import Known
 from core.database import transaction
 from core.errors import ClofyError, InvalidInput, Unavailable
 from core.settings import settings
 from web.inputs import Input, Line, body_limit, takes
 from web.openapi import AFTER_ID, answers, query
-from web.replay import attempt_key
+from web.replay import attempt_key, once
 from web.session import anyone, signed_in, webhook
-from web.shapes import Bundles, CheckoutFacts, PurchaseFacts, Purchases
+from web.shapes import Bundles, CheckoutFacts, PurchaseFacts, Purchases, RefundAsked
 
 EVENT_LIMIT = 256 * 1024  # bytes, security.md 105
 ASKING = 3  # seconds that a polling page waits for Stripe
@@ -84,8 +90,9 @@ async def list_purchases() -> ResponseReturnValue:
     after = _after(request.args.get("after"))
     async with transaction() as session:
         found = await purchases.page(session, account_id=g.account.id, after=after, limit=PAGE)
+        shown = await overviews(session, found, now=datetime.now(UTC))
     return {
-        "purchases": [shown(purchase) for purchase in found],
+        "purchases": [described(one) for one in shown],
         "next": found[-1].id if len(found) == PAGE else None,
     }
 
@@ -100,11 +107,12 @@ async def show_purchase(purchase_id: UUID) -> ResponseReturnValue:
         purchase = await purchases.get(session, purchase_id, account_id=g.account.id)
         if await purchases.turn_to_ask(session, purchase_id):
             known = await taking_up.know(session, Purchase.id == purchase_id)
+        else:
+            return await shown(session, purchase)
     if known is not None:
         await _ask_stripe(known)
-        async with transaction() as session:
-            purchase = await purchases.get(session, purchase_id, account_id=g.account.id)
-    return shown(purchase)
+    async with transaction() as session:
+        return await shown(session, await purchases.get(session, purchase_id, account_id=g.account.id))
 
 
 async def _ask_stripe(known: Known) -> None:
@@ -116,6 +124,26 @@ async def _ask_stripe(known: Known) -> None:
             await purchases.credit_later(session, known.purchase_id)
     except ClofyError:
         return  # logged where it was seen; the page shows the purchase as it is
+
+
+@blueprint.post("/api/purchases/<uuid:purchase_id>/refund")
+@signed_in
+@answers(RefundAsked, status=202, keyed=True, problems=(404, 409))
+async def ask_for_refund(purchase_id: UUID) -> ResponseReturnValue:
+    """Give the unused part of a purchase back: its credits at once, the money by a job."""
+
+    @asynccontextmanager
+    async def locked() -> AsyncIterator[AsyncSession]:
+        async with transaction() as session:
+            await refunds.lock(session, purchase_id, account_id=g.account.id)
+            yield session
+
+    async def create(session: AsyncSession) -> dict[str, Any]:
+        purchase = await purchases.get(session, purchase_id, account_id=g.account.id)
+        refund = await refunds.request(session, purchase, now=datetime.now(UTC))
+        return {"refund": _refund(purchase, refund)}
+
+    return await once(create, locked), 202
 
 
 @blueprint.post("/webhooks/stripe")
@@ -133,19 +161,59 @@ async def receive_stripe_event() -> ResponseReturnValue:
     return "", 204
 
 
-def shown(purchase: Purchase) -> dict[str, Any]:
+async def shown(session: AsyncSession, purchase: Purchase) -> dict[str, Any]:
     """A purchase as its buyer sees it."""
+    [one] = await overviews(session, [purchase], now=datetime.now(UTC))
+    return described(one)
+
+
+def described(one: Overview) -> dict[str, Any]:
+    purchase, verdict = one.purchase, one.verdict
     return {
         "id": purchase.id,
         "bundle": purchase.bundle,
         "bundle_name": bundles.name_of(purchase.bundle),
         "credits_mc": purchase.credits_mc,
-        "amount_minor": purchase.amount_minor,
+        **_money(purchase, purchase.amount_minor),
         "currency": purchase.currency,
-        "amount": format_money(purchase.amount_minor, purchase.currency),
         "state": purchase.state,
         "created_at": purchase.created_at,
         "paid_at": purchase.paid_at,
+        "receipt": None if one.receipt is None else shown_number(one.receipt),
+        "reversed_minor": purchase.reversed_minor,
+        "reversed": format_money(purchase.reversed_minor, purchase.currency),
+        "refunds": [_refund(purchase, refund) for refund in one.returns.refunds],
+        "disputes": [_dispute(purchase, dispute) for dispute in one.returns.disputes],
+        "refundable": None
+        if isinstance(verdict, Refusal)
+        else {**_money(purchase, verdict.amount_minor), "credits_mc": verdict.credits_mc},
+        "refund_refused": {"reason": verdict, "sentence": verdict.sentence} if isinstance(verdict, Refusal) else None,
+    }
+
+
+def _money(purchase: Purchase, amount_minor: int) -> dict[str, Any]:
+    return {"amount_minor": amount_minor, "amount": format_money(amount_minor, purchase.currency)}
+
+
+def _refund(purchase: Purchase, refund: Refund) -> dict[str, Any]:
+    return {
+        "id": str(refund.id),  # it is kept as JSON, which knows no UUID of the driver
+        **_money(purchase, refund.amount_minor),
+        "credits_mc": refunds.credits_of(purchase, refund.amount_minor),
+        "state": refund.state,
+        "by": refund.origin,
+        "failure": refund.failure,
+        "created_at": refund.created_at,
+    }
+
+
+def _dispute(purchase: Purchase, dispute: Dispute) -> dict[str, Any]:
+    return {
+        **_money(purchase, dispute.amount_minor),
+        "status": dispute.status,
+        "holds_back": stripe_facts.takes(dispute.status),
+        "decided": not stripe_facts.is_open(dispute.status),
+        "created_at": dispute.created_at,
     }
 
 

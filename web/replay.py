@@ -1,15 +1,16 @@
 """Idempotency-Key, for every POST that creates: the second request gets the first one's answer."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from contextlib import AbstractAsyncContextManager
+from typing import Any, TypeVar
 
 from quart import g, request
 
 from core import replays
-from core.direct import Direct, direct, direct_transaction
+from core.direct import Unit, direct, direct_transaction
 from core.errors import InvalidInput
 
-Create = Callable[[Direct], Awaitable[dict[str, Any]]]
+U = TypeVar("U", bound=Unit)
 
 LONGEST_KEY = 200
 
@@ -22,11 +23,17 @@ def attempt_key() -> str | None:
     return key
 
 
-async def once(create: Create) -> dict[str, Any]:
-    """Create in a transaction of its own and answer; with a key, once: whoever repeats it gets that answer again."""
+async def once(
+    create: Callable[[U], Awaitable[dict[str, Any]]],
+    begin: Callable[[], AbstractAsyncContextManager[U]] = direct_transaction,  # type: ignore[assignment]  # U is Direct
+) -> dict[str, Any]:
+    """Create in a transaction of its own and answer; with a key, once: whoever repeats it gets that answer again.
+
+    begin: opens the transaction; what it locks, it locks before the answer is looked for
+    """
     key = attempt_key()
     if key is None:
-        async with direct_transaction() as unit:
+        async with begin() as unit:
             return await create(unit)
     body = await request.get_data(as_text=False)
     assert isinstance(body, bytes)
@@ -36,7 +43,7 @@ async def once(create: Create) -> dict[str, Any]:
         "request_hash": replays.hash_of(request.path, body),
     }
     try:
-        async with direct_transaction() as unit:
+        async with begin() as unit:
             answer = await replays.find(unit, **facts)
             if answer is None:
                 answer = await create(unit)

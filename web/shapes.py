@@ -35,6 +35,7 @@ class Problem(_Problem, total=False):
     needed_mc: int
     available_mc: int
     retry_after: float  # seconds
+    reason: str  # why a purchase cannot be refunded
 
 
 class CodeSent(TypedDict):
@@ -119,6 +120,41 @@ class CheckoutFacts(TypedDict):
     checkout_url: str
 
 
+class RefundFacts(TypedDict):
+    id: Id
+    amount_minor: int
+    amount: str
+    credits_mc: int  # taken back for it
+    state: Literal["requested", "pending", "succeeded", "failed", "canceled"]
+    by: Literal["buyer", "stripe"]  # who began it
+    failure: str | None  # why it came to nothing; a code
+    created_at: Time
+
+
+class RefundAsked(TypedDict):
+    refund: RefundFacts
+
+
+class DisputeFacts(TypedDict):
+    amount_minor: int
+    amount: str
+    status: str  # Stripe's; one that begins with "warning_" takes nothing
+    holds_back: bool
+    decided: bool
+    created_at: Time
+
+
+class RefundableFacts(TypedDict):
+    amount_minor: int
+    amount: str
+    credits_mc: int
+
+
+class RefundRefused(TypedDict):
+    reason: Literal["not-paid", "too-old", "disputed", "under-way", "nothing-unused"]
+    sentence: str
+
+
 class PurchaseFacts(TypedDict):
     id: Id
     bundle: str  # its slug
@@ -130,11 +166,34 @@ class PurchaseFacts(TypedDict):
     state: Literal["open", "paid", "expired", "failed"]
     created_at: Time
     paid_at: Time | None
+    receipt: str | None  # its number, as "CC-000123"
+    reversed_minor: int  # refunded, or disputed
+    reversed: str
+    refunds: list[RefundFacts]  # oldest first
+    disputes: list[DisputeFacts]
+    refundable: RefundableFacts | None  # what its buyer may have back now
+    refund_refused: RefundRefused | None  # why nothing
 
 
 class Purchases(TypedDict):
     purchases: list[PurchaseFacts]  # newest first
     next: Id | None
+
+
+class ReceiptFacts(TypedDict):
+    number: str  # "CC-000123"
+    purchase: Id
+    issued_at: Time
+    bundle_name: str
+    credits_mc: int
+    amount: str
+    returned: str | None  # of the amount, by refunds or by the buyer's bank
+    pdf: str  # its path on this site
+
+
+class Receipts(TypedDict):
+    receipts: list[ReceiptFacts]  # newest first
+    next: str | None
 
 
 class ServiceFacts(TypedDict):

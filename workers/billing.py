@@ -1,13 +1,13 @@
-"""Stripe's word taken up: events from the inbox, and purchases that a buyer's page could not ask about."""
+"""Stripe's word taken up: events from the inbox, and purchases that a buyer's page could not ask about; and refunds."""
 
 from datetime import timedelta
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core.billing import stripe_api, stripe_events, taking_up
+from core.billing import refunds, stripe_api, stripe_events, taking_up
 from core.billing.models import Purchase
-from core.billing.stripe_api import UnknownCheckout, UnknownPayment
+from core.billing.stripe_api import StripeRefused, UnknownCheckout, UnknownPayment
 from core.billing.stripe_events import OtherMode
 from core.billing.taking_up import MismatchedPayment, Outcome, UnknownPurchase
 from core.database import transaction
@@ -55,3 +55,30 @@ async def credit_purchase(run: Run) -> None:
         await run.finish(session, result={"outcome": outcome})
 
     await taking_up.bring_up_to_date(known, along=finished)
+
+
+@task(TaskName.ISSUE_REFUND, time_allowed=timedelta(seconds=60))
+async def issue_refund(run: Run) -> None:
+    """Have Stripe give back what a buyer asked for; after an attempt that was cut off, see first whether it has."""
+    process().close_at_end(stripe_api.close)
+    refund_id = UUID(run.job.payload["refund_id"])
+    async with transaction() as session:
+        order = await refunds.order(session, refund_id)
+    if order is not None and run.job.attempts > 1:
+        await taking_up.bring_up_to_date(order.known)
+        async with transaction() as session:
+            order = await refunds.order(session, refund_id)
+    if order is None:
+        return
+    try:
+        await stripe_api.refund(refund_id, payment_intent=order.payment_intent, amount_minor=order.amount_minor)
+    except StripeRefused as error:
+        async with transaction() as session:
+            await refunds.refused(session, refund_id, reason=str(error.facts.get("code") or error.code))
+            await run.finish(session, result={"outcome": error.code})
+        return
+
+    async def finished(session: AsyncSession, outcome: Outcome) -> None:
+        await run.finish(session, result={"outcome": outcome})
+
+    await taking_up.bring_up_to_date(order.known, along=finished)

@@ -15,6 +15,16 @@ def decimals(currency: str) -> int:
     return 3 if currency in THREE_DECIMALS else 2
 
 
+def step(currency: str) -> int:
+    """The smallest amount that Stripe moves, of which all others are multiples; in the unit of its API.
+
+    The last digit of three is always 0, and so are the two that a currency has in the API alone (same page).
+    """
+    if currency in THREE_DECIMALS:
+        return 10
+    return 100 if currency in SHOWN_WHOLE else 1
+
+
 def format_money(amount_minor: int, currency: str) -> str:
     """An amount as people read it, as "$5.00", "¥500" or "KWD 1.250".
 

@@ -16,11 +16,14 @@ from core.queue import TaskName
 from tests.core.billing.kit import (
     Effects,
     at_stripe,
+    bring_up_to_date,
+    dispute_at_stripe,
     effects,
     events_kept,
     host,
     jobs_with_key,
     make_buyer,
+    make_credited,
     make_event,
     make_purchase,
     pay,
@@ -291,3 +294,50 @@ async def test_an_event_as_large_as_stripes_largest_is_taken(web: Client) -> Non
     answer = await web.post("/webhooks/stripe", data=body, headers=headers)
 
     assert answer.status_code == 204
+
+
+async def test_a_purchase_says_what_may_be_refunded_and_is_refunded_once_for_each_key(web: Client) -> None:
+    purchase, _ = await make_credited()
+    buyer = await sign_in(purchase.account_id)
+    asking = f"/api/purchases/{purchase.id}/refund"
+
+    before = await (await web.get(f"/api/purchases/{purchase.id}", headers=buyer)).get_json()
+    answers = await asyncio.gather(
+        *(web.post(asking, headers=buyer | {"Idempotency-Key": "refund-1"}) for _ in range(5))
+    )
+    other_key = await web.post(asking, headers=buyer | {"Idempotency-Key": "refund-2"})
+    after = await (await web.get(f"/api/purchases/{purchase.id}", headers=buyer)).get_json()
+
+    assert before["refundable"] == {"amount_minor": 500, "amount": "$5.00", "credits_mc": 500_000}
+    assert (before["refund_refused"], before["refunds"], before["reversed"]) == (None, [], "$0.00")
+    assert {answer.status_code for answer in answers} == {202}
+    for answer in answers:
+        assert (await answer.get_json())["refund"] == after["refunds"][0]
+    assert len(after["refunds"]) == 1
+    assert (after["refundable"], after["refund_refused"]["reason"], after["reversed"]) == (None, "under-way", "$5.00")
+    assert other_key.status_code == 409
+    problem = await other_key.get_json(force=True)
+    assert (problem["code"], problem["reason"]) == ("not-refundable", "under-way")
+    assert problem["detail"] == "A refund of this purchase is under way."
+
+
+async def test_only_the_buyer_may_have_a_purchase_refunded(web: Client, buyer: Headers) -> None:
+    purchase, _ = await make_credited()
+
+    answer = await web.post(f"/api/purchases/{purchase.id}/refund", headers=buyer)
+
+    assert answer.status_code == 404
+
+
+async def test_a_disputed_purchase_says_so(web: Client) -> None:
+    purchase, payment = await make_credited()
+    buyer = await sign_in(purchase.account_id)
+    await dispute_at_stripe(payment)
+    await bring_up_to_date(purchase)
+
+    listed = await (await web.get("/api/purchases", headers=buyer)).get_json()
+
+    [shown] = listed["purchases"]
+    [dispute] = shown["disputes"]
+    assert (dispute["amount"], dispute["holds_back"], dispute["decided"]) == ("$5.00", True, False)
+    assert (shown["refundable"], shown["refund_refused"]["reason"]) == (None, "disputed")

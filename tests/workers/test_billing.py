@@ -1,16 +1,14 @@
 """Events and purchases taken up by their tasks, as a worker runs them: claimed, fenced, tried again, given up."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 import pytest
 from sqlalchemy import update
 
-from core import streams
 from core.billing import purchases, stripe_api, stripe_events
 from core.billing.models import Purchase, PurchaseState
 from core.billing.stripe_facts import Checkout
@@ -34,42 +32,11 @@ from tests.core.billing.kit import (
     turn,
 )
 from tests.house import House
+from tests.workers.here import Here
 
 HANDLE, CREDIT = TaskName.HANDLE_STRIPE_EVENT, TaskName.CREDIT_PURCHASE
 CREDITED = Effects(state="paid", balance_mc=500_000, entries=1, receipts=1)
 NOTHING = Effects(state="open", balance_mc=0, entries=0, receipts=0)
-
-
-@dataclass
-class Here:
-    """What an attempt needs of its process, on the loop of the test."""
-
-    wire: streams.Wire
-    runs: dict[UUID, Any] = field(default_factory=dict)
-    closers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
-
-    def close_at_end(self, closer: Callable[[], Awaitable[None]]) -> None:
-        self.closers.append(closer)
-
-    async def attempt(self, name: TaskName, job_id: UUID) -> None:
-        from workers import runtime
-
-        await runtime.attempt(cast("Any", self), runtime.TASKS[name], job_id)
-
-
-@pytest.fixture
-async def here(house: House, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Here]:
-    from workers import billing  # its Celery application reads the settings that `house` has set
-
-    redis = streams.connect()
-    made = Here(streams.Wire(redis))
-    monkeypatch.setattr(billing, "process", lambda: made)
-    yield made
-    await made.wire.close()
-    await redis.aclose()
-    assert made.closers
-    for close in made.closers:
-        await close()
 
 
 @pytest.fixture

@@ -69,7 +69,7 @@ async def buying() -> Bundles:
 async def purchase(purchase_id: UUID, *, account_id: UUID) -> shapes.PurchasePageFacts:
     """From our row alone; the page then asks the API, which asks Stripe."""
     async with transaction() as session:
-        bought = billing.shown(await purchases.get(session, purchase_id, account_id=account_id))
+        bought = await billing.shown(session, await purchases.get(session, purchase_id, account_id=account_id))
     return {"purchase": cast("PurchaseFacts", bought)}
 
 

@@ -4,6 +4,7 @@ import hmac
 import json
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -12,8 +13,8 @@ from sqlalchemy import func, select
 
 from core.accounts.profile import provide_account
 from core.accounts.web_sessions import csrf_token, start_session, token_hash
-from core.billing import bundles, purchases, stripe_api, taking_up
-from core.billing.models import Purchase, StripeEvent
+from core.billing import bundles, purchases, refunds, stripe_api, taking_up
+from core.billing.models import Purchase, Refund, StripeEvent
 from core.billing.stripe_facts import Checkout
 from core.billing.taking_up import Known, Outcome
 from core.credits import ledger
@@ -84,6 +85,25 @@ async def dispute_at_stripe(payment_intent: str, **more: Any) -> str:
 
 async def close_dispute(dispute_id: str, status: str) -> None:
     await at_stripe("POST", f"/control/stripe/disputes/{dispute_id}/close", {"status": status})
+
+
+async def ask_for_refund(purchase: Purchase) -> Refund:
+    async with transaction() as session:
+        locked = await refunds.lock(session, purchase.id, account_id=purchase.account_id)
+        return await refunds.request(session, locked, now=datetime.now(UTC))
+
+
+async def use(purchase: Purchase, amount_mc: int) -> None:
+    """As an answer uses credits: held, then taken."""
+    async with transaction() as session:
+        hold_id, _ = await ledger.hold(
+            session,
+            account_id=purchase.account_id,
+            at_least_mc=amount_mc,
+            at_most_mc=amount_mc,
+            source=f"test:{uuid4()}",
+        )
+        await ledger.settle(session, hold_id=hold_id, cost_mc=amount_mc)
 
 
 async def balance_mc(purchase: Purchase) -> int:
