@@ -28,6 +28,8 @@ from core.telemetry import log
 MOST_EVENTS = 10_000  # above the cap on tokens of any service, so that a running answer is never trimmed
 LIFE_RUNNING = 3600  # seconds from the start
 LIFE_ENDED = 900  # seconds from the end
+BEGIN_SECONDS = 0.03  # that the beginning of an attempt may wait for its first words
+SENT_SECONDS = 0.05  # that a worker waits at most until Redis has its first words
 STOP_CHANNEL = "stop"  # ids of jobs that somebody asked to stop; the row says so too
 
 EventId = tuple[int, int]
@@ -147,7 +149,13 @@ class Writer:
     _said: list[str] = field(default_factory=list)
     _tokens: int = 0
     _lost: bool = False  # Redis has forgotten the stream: what was said is to be said again
+    _sent: asyncio.Future[None] | None = None  # somebody waits until all is confirmed
     fenced: bool = False  # another attempt writes: all of this one's further events are dropped
+
+    def begin(self, kind: str, data: dict[str, Any]) -> None:
+        """Tell that an attempt begins: with its first words, or after BEGIN_SECONDS when they are not there by then."""
+        self._pending.append((kind, data))
+        self.wire.wake_soon(self)
 
     def delta(self, text: str, tokens: int) -> None:
         """Add to the answer. tokens: how many it has in all by now"""
@@ -165,6 +173,12 @@ class Writer:
         if not self.fenced:
             self._pending.append((kind, data))
             self.wire.wake(self)
+
+    async def sent(self) -> None:
+        """Until Redis has all that was told so far, or SENT_SECONDS have passed."""
+        if self._pending or self._sending:
+            self._sent = asyncio.get_running_loop().create_future()
+            await asyncio.wait([self._sent], timeout=SENT_SECONDS)
 
     def take(self) -> list[Event]:
         """What is to be sent now; the same again until it is `answered`."""
@@ -187,6 +201,9 @@ class Writer:
     def answered(self, replies: list[Any]) -> bool:
         """Redis' answers to the events that were taken, one each. Returns whether an id was refused: then look why."""
         sent, self._sending = self._sending, []
+        if self._sent is not None and not self._pending:
+            self._sent.set_result(None)
+            self._sent = None
         if any(reply is None for reply in replies) and not any(one.ends for one in sent):
             self._lost = True  # the stream is gone; readers get the whole text anew, now
             self.wire.wake(self)
@@ -201,12 +218,15 @@ class Writer:
 class Wire:
     """Sends the events of all attempts of this process: at once when idle, and what piled up meanwhile when busy.
 
-    One pipeline is under way at a time; there is no timer. While Redis is away events wait, and deltas melt together.
+    One pipeline is under way at a time. While Redis is away events wait, and deltas melt together. No timer holds words
+    back. One event may wait, the beginning of an attempt: it says nothing that a person reads, and sent by itself it
+    takes the core from the claim, the load and the request that the first words wait for (docs/decisions/0007).
     """
 
     def __init__(self, redis: "redis_asyncio.Redis") -> None:
         self._redis = redis
         self._dirty: dict[Writer, None] = {}
+        self._soon: dict[Writer, asyncio.TimerHandle] = {}  # those who have only begun
         self._work = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -215,13 +235,21 @@ class Wire:
     def writer(self, job_id: UUID, attempt: int) -> Writer:
         return Writer(self, job_id, attempt)
 
+    def wake_soon(self, writer: Writer) -> None:
+        self._idle.clear()
+        self._soon[writer] = asyncio.get_running_loop().call_later(BEGIN_SECONDS, self.wake, writer)
+
     def wake(self, writer: Writer) -> None:
+        if (timer := self._soon.pop(writer, None)) is not None:
+            timer.cancel()
         self._dirty[writer] = None
         self._idle.clear()
         self._work.set()
 
     async def close(self, *, patience: float = 2) -> None:
         """Send what waits, for at most `patience` seconds; the rows have it all anyway."""
+        for writer in list(self._soon):
+            self.wake(writer)
         with suppress(TimeoutError):
             await asyncio.wait_for(self._idle.wait(), patience)
         self._task.cancel()
@@ -245,7 +273,7 @@ class Wire:
                 pause = min(pause * 2, 1.0)
             except Exception:  # a fault of ours in one run must not silence the others; the rows have it all
                 log(__name__).exception("wire_crashed", runs=len(batch))
-            if not self._dirty:
+            if not (self._dirty or self._soon):
                 self._idle.set()
 
     async def _send(self, batch: Iterable[Writer]) -> None:

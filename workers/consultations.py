@@ -1,6 +1,5 @@
 """Answers: ask the model, pass on what it says, charge for what came."""
 
-import asyncio
 from contextlib import aclosing
 from datetime import timedelta
 from typing import Any
@@ -31,7 +30,7 @@ async def answer(run: Run) -> dict[str, Any] | None:
                     run.out.delta(piece, said.pieces)
                     if said.pieces == 1:
                         began()
-                        await asyncio.sleep(0)  # the wire goes first: more pieces may be here already, and need no wait
+                        await run.out.sent()  # these go first: the rest may be here already, and shares the core
         except PromptFiltered:
             said.finish_reason = "content_filter"
     ending = generations.judge(order, said, stopped=run.stopped)

@@ -148,7 +148,7 @@ async def _try(run: Run, made: Task) -> None:
         run.interrupted = "stop"
         raise asyncio.CancelledError
     begun = "started" if run.job.attempts == 1 else "restarted"
-    run.out.emit(begun, {"attempt": run.job.attempts, "text": "", "tokens": 0})
+    run.out.begin(begun, {"attempt": run.job.attempts, "text": "", "tokens": 0})
     async with asyncio.timeout(made.time_allowed.total_seconds()):
         result = await made.body(run)
     if run.finished is None:

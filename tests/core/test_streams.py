@@ -88,6 +88,78 @@ async def test_what_piles_up_melts_into_one_delta(redis: Redis) -> None:
     assert orjson.loads(events[1].body)["data"]["tokens"] == 500
 
 
+async def test_an_attempt_begins_with_its_first_words(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "BEGIN_SECONDS", 60)
+    job_id = uuid4()
+    async with a_wire(redis) as wire:
+        writer = wire.writer(job_id, 1)
+        writer.begin("started", {"attempt": 1, "text": "", "tokens": 0})
+        alone = begin(wire, uuid4(), 1)
+        await alone.sent()
+        before = await streams.read(redis, job_id, streams.START)
+        writer.delta("word", 1)
+        await sent(wire)
+
+        events = await streams.read(redis, job_id, streams.START)
+
+    assert before == []
+    assert said(events) == [("1-0", "started"), ("1-1", "delta")]
+
+
+async def test_an_attempt_without_words_begins_a_little_later(redis: Redis) -> None:
+    job_id = uuid4()
+    async with a_wire(redis) as wire:
+        wire.writer(job_id, 1).begin("started", {"attempt": 1, "text": "", "tokens": 0})
+        await sent(wire)
+
+        events = await streams.read(redis, job_id, streams.START)
+
+    assert said(events) == [("1-0", "started")]
+
+
+async def test_a_beginning_that_waits_is_told_before_the_wire_is_closed(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "BEGIN_SECONDS", 60)
+    job_id = uuid4()
+    async with a_wire(redis) as wire:
+        wire.writer(job_id, 1).begin("started", {"attempt": 1, "text": "", "tokens": 0})
+
+    assert said(await streams.read(redis, job_id, streams.START)) == [("1-0", "started")]
+
+
+async def test_who_waits_for_its_words_to_be_sent_waits_for_all_of_them(redis: Redis) -> None:
+    job_id = uuid4()
+    async with a_wire(redis) as wire:
+        writer = begin(wire, job_id, 1)
+        await asyncio.sleep(0)  # the beginning is under way
+        writer.delta("word", 1)
+        await writer.sent()
+        under_way = list(writer._sending)
+
+        events = await streams.read(redis, job_id, streams.START)
+
+    assert under_way == []
+    assert said(events) == [("1-0", "started"), ("1-1", "delta")]
+
+
+async def test_nobody_waits_long_for_a_frozen_redis(house: House, redis: Redis) -> None:
+    async with a_wire(redis) as wire:
+        writer = begin(wire, uuid4(), 1)
+        await writer.sent()
+        house.freeze_redis()
+        try:
+            writer.delta("word", 1)
+            async with asyncio.timeout(1):
+                await writer.sent()
+            unsent = bool(writer._sending)
+        finally:
+            house.thaw_redis()
+        await sent(wire)
+
+    assert unsent
+
+
 async def test_an_attempt_that_lost_its_job_is_fenced(redis: Redis) -> None:
     job_id = uuid4()
     async with a_wire(redis) as wire:

@@ -231,6 +231,7 @@ async def test_a_drain_gives_the_job_back_for_another_worker(here: "Process") ->
     job = await attempt(here, job_id, long)
 
     assert (job.state, job.claim) == (JobState.QUEUED, None)
+    assert await told(here, job_id) == ["started"]
     done = await attempt(here, job_id, works)
     assert (done.state, done.attempts) == (JobState.DONE, 2)
     assert await told(here, job_id) == ["started", "restarted", "done"]
