@@ -108,10 +108,10 @@ begin
     if exists (select from credit_lots where account_id = p_account and left_mc > 0 and expires_at <= now()) then
         free := free - credits_expire(p_account);
     end if;
-    amount := least(p_at_most, free);
-    if amount is null or amount < p_at_least then
+    if free is null or free < p_at_least then
         return null;
     end if;
+    amount := least(p_at_most, free);
     insert into credit_holds (id, account_id, amount_mc, source, expires_at)
     values (p_hold, p_account, amount, p_source, now() + p_life);
     unpinned := amount;

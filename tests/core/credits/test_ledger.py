@@ -45,6 +45,11 @@ async def test_a_source_is_credited_once_when_twenty_come_at_once(account_id: UU
         assert (await ledger.balance(session, account_id=account_id)).balance_mc == 5000
 
 
+async def test_an_account_that_never_had_any_credits_holds_none(session: AsyncSession, account_id: UUID) -> None:
+    with pytest.raises(NotEnoughCredits):
+        await held(session, account_id, 1)
+
+
 async def test_a_hold_shrinks_to_what_there_is_and_not_below_its_minimum(
     session: AsyncSession, account_id: UUID
 ) -> None:
