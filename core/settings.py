@@ -1,9 +1,10 @@
 """What an operator may set, all of it as CLOFY_*; two more are of a worker's container (workers/app.py, process.py)."""
 
+import re
 from enum import StrEnum
 from functools import cache
 from typing import Self
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -14,7 +15,31 @@ class Environment(StrEnum):
     PRODUCTION = "production"
 
 
-WEAK_SECRETS = {"", "secret", "changeme", "change-me", "password", "test", "default"}
+class Secret(StrEnum):
+    """What nobody else may know. The values are the names in a vault; without one, each comes from its setting."""
+
+    SECRET_KEY = "secret-key"  # noqa: S105  # a name; it keys the hashes of codes and the CSRF tokens
+    FIELD_KEY = "field-key"  # seals fields of the database: 32 bytes as 64 hexadecimal characters
+    OPENAI_API_KEY = "openai-api-key"
+    STRIPE_API_KEY = "stripe-api-key"
+    STRIPE_WEBHOOK_SECRET = "stripe-webhook-secret"  # noqa: S105  # a name
+    SMTP_PASSWORD = "smtp-password"  # noqa: S105  # a name
+
+
+WEAK_SECRETS = {"secret", "changeme", "change-me", "password", "test", "default"}
+
+
+def fault_of(secret: Secret, value: str, *, production: bool) -> str | None:
+    """Why this cannot be that secret, never with what it is; None if it can."""
+    if not value.strip():
+        return "is empty"  # an empty one would verify any forgery
+    if secret is Secret.FIELD_KEY and not re.fullmatch("[0-9a-fA-F]{64}", value):
+        return "is not 64 hexadecimal characters"
+    if secret is Secret.SECRET_KEY and len(value) < 32:
+        return "has less than 32 characters"
+    if production and (value.strip().lower() in WEAK_SECRETS or len(set(value)) < 6):
+        return "is a default, or nearly one"
+    return None
 
 
 class Settings(BaseSettings):
@@ -28,19 +53,18 @@ class Settings(BaseSettings):
 
     environment: Environment = Environment.PRODUCTION
     public_url: str = Field(pattern=r"^https?://[^/]+$")
-    secret_key: SecretStr = Field(min_length=32)  # keys the hashes of codes and the CSRF tokens
+    secret_key: SecretStr  # of a secret of ours several may be given, the newest first, with commas between
+    field_key: SecretStr
     database_url: str = Field(pattern=r"^postgresql\+asyncpg://")
     redis_url: str = Field(pattern=r"^rediss?://")
     streams_redis_url: str = ""  # empty: the broker's
     openai_endpoint: str = Field(pattern=r"^https?://")
-    openai_api_key: SecretStr = Field(min_length=1)
+    openai_api_key: SecretStr
     openai_deployment: str = Field(min_length=1)
     openai_api_version: str = "2024-10-21"
-    stripe_api_key: SecretStr = Field(min_length=1)
+    stripe_api_key: SecretStr
     stripe_api_base: str = "https://api.stripe.com"
-    stripe_webhook_secrets: SecretStr = Field(
-        min_length=1
-    )  # several during a roll, with commas between; empty would verify any forgery
+    stripe_webhook_secrets: SecretStr  # several during a roll, with commas between
     smtp_url: str = Field(pattern=r"^smtps?://")
     mail_from: str = "Clofy Cloud <no-reply@clofy.cloud>"
 
@@ -50,7 +74,34 @@ class Settings(BaseSettings):
 
     @property
     def webhook_secrets(self) -> list[str]:
-        return [one.strip() for one in self.stripe_webhook_secrets.get_secret_value().split(",") if one.strip()]
+        return list(self.given(Secret.STRIPE_WEBHOOK_SECRET))
+
+    def given(self, secret: Secret) -> tuple[str, ...]:
+        """What was set of a secret, the newest first; ("",) if nothing was."""
+        if secret is Secret.SMTP_PASSWORD:
+            return (unquote(urlsplit(self.smtp_url).password or ""),)
+        several: SecretStr = getattr(self, SETTING_OF[secret])
+        return tuple(one.strip() for one in several.get_secret_value().split(",") if one.strip()) or ("",)
+
+    @property
+    def needed(self) -> set[Secret]:
+        """The secrets without which nothing starts: a password only where the mail server asks for one."""
+        without = set() if urlsplit(self.smtp_url).username else {Secret.SMTP_PASSWORD}
+        return set(Secret) - without
+
+    @model_validator(mode="after")
+    def has_its_secrets(self) -> Self:
+        """Refuse a secret that is empty, malformed or, in production, a default, and say which."""
+        production = self.environment is Environment.PRODUCTION
+        faults = {
+            f"CLOFY_{SETTING_OF[secret].upper()} {fault}"
+            for secret in self.needed
+            for value in self.given(secret)
+            if (fault := fault_of(secret, value, production=production))
+        }
+        if faults:
+            raise ValueError("; ".join(sorted(faults)))
+        return self
 
     @model_validator(mode="after")
     def fit_for_production(self) -> Self:
@@ -80,6 +131,16 @@ class Settings(BaseSettings):
         if faults:
             raise ValueError("; ".join(faults))
         return self
+
+
+SETTING_OF = {
+    Secret.SECRET_KEY: "secret_key",
+    Secret.FIELD_KEY: "field_key",
+    Secret.OPENAI_API_KEY: "openai_api_key",
+    Secret.STRIPE_API_KEY: "stripe_api_key",
+    Secret.STRIPE_WEBHOOK_SECRET: "stripe_webhook_secrets",
+    Secret.SMTP_PASSWORD: "smtp_url",  # a part of it
+}
 
 
 @cache

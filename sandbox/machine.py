@@ -29,7 +29,8 @@ class Machine:
         """Take the folder for us alone, and read or make what is remembered."""
         self.lock = self._take_lock()
         try:
-            self.secrets = self._remembered("secrets.json", make_secrets)
+            self.secrets = make_secrets() | self._remembered("secrets.json", make_secrets)
+            self._write("secrets.json", self.secrets)  # with what an older sandbox did not have
             self.ports = self._ports()
             logs = self.directory / "log"
             logs.mkdir(exist_ok=True)
@@ -84,6 +85,7 @@ class Machine:
             "CLOFY_ENVIRONMENT": "sandbox",
             "CLOFY_PUBLIC_URL": self.app_url,
             "CLOFY_SECRET_KEY": self.secrets["secret_key"],
+            "CLOFY_FIELD_KEY": self.secrets["field_key"],
             "CLOFY_DATABASE_URL": database_url,
             "CLOFY_REDIS_URL": redis_url,
             "CLOFY_OPENAI_ENDPOINT": openai_url,
@@ -140,6 +142,7 @@ class Machine:
 def make_secrets() -> dict[str, str]:
     return {
         "secret_key": secrets.token_urlsafe(48),
+        "field_key": secrets.token_hex(32),
         "openai_api_key": secrets.token_hex(16),
         "stripe_api_key": f"sk_test_{secrets.token_hex(24)}",
         "stripe_webhook_secret": f"whsec_{secrets.token_hex(24)}",

@@ -21,6 +21,7 @@ VENDORS = {  # DESIGN.md 3: a vendor's SDK is imported by one file, so that its 
     "stripe": {"core/billing/stripe_api.py"},
     "aiosmtplib": {"core/mail/smtp.py"},
     "argon2": {"core/accounts/passwords.py"},
+    "cryptography": {"core/sealing.py"},
 }
 
 
