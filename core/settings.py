@@ -67,6 +67,7 @@ class Settings(BaseSettings):
     stripe_webhook_secrets: SecretStr  # several during a roll, with commas between
     smtp_url: str = Field(pattern=r"^smtps?://")
     mail_from: str = "Clofy Cloud <no-reply@clofy.cloud>"
+    seller: str = "Clofy Cloud"  # who sells, on receipts; its lines with semicolons between
 
     @property
     def streams_url(self) -> str:

@@ -21,6 +21,7 @@ from web import (
     openapi,
     pages,
     probes,
+    receipts,
     security,
     session,
 )
@@ -30,6 +31,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     accounts.blueprint,
     billing.blueprint,
     credits.blueprint,
+    receipts.blueprint,
     consultations.blueprint,
     jobs.blueprint,
     live.blueprint,

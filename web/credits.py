@@ -10,15 +10,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.consultations import queries
 from core.credits import ledger
 from core.database import transaction
-from core.errors import InvalidInput
-from web.openapi import answers, query
+from web.inputs import last_number
+from web.openapi import AFTER_NUMBER, answers, query
 from web.session import signed_in
 from web.shapes import CreditFacts, Entries
 
 blueprint = Blueprint("credits", __name__, url_prefix="/api/credits")
 
 PAGE = 50
-AFTER_NUMBER = {"type": "string", "pattern": "^[0-9]{0,18}$"}
 
 
 def shown(balance: ledger.Balance) -> dict[str, int]:
@@ -44,11 +43,9 @@ async def show() -> ResponseReturnValue:
 @answers(Entries)
 async def entries() -> ResponseReturnValue:
     """The statement, newest first; page by `?after=` the `next` of the page before."""
-    after = request.args.get("after", "")
-    if after and not (after.isascii() and after.isdigit() and len(after) < 19):
-        raise InvalidInput(field="after", rule="must be the `next` of the page before")
+    after = last_number(request.args.get("after"))
     async with transaction() as session:
-        return await statement(session, account_id=g.account.id, after=int(after) if after else None)
+        return await statement(session, account_id=g.account.id, after=after)
 
 
 async def statement(session: AsyncSession, *, account_id: UUID, after: int | None = None) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from quart.json.provider import JSONProvider
 from quart_schema.validation import QUART_SCHEMA_REQUEST_ATTRIBUTE, DataSource, RequestSchemaValidationError
 from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
+from core.errors import InvalidInput
+
 MAX_DEPTH = 20  # security.md 57
 BODY_LIMIT = 64 * 1024  # bytes, where a route does not say otherwise
 BODY_LIMIT_MARK = "clofy_body_limit"
@@ -49,6 +51,15 @@ def _iso_date(value: object) -> object:
 
 
 IsoDate = Annotated[date, BeforeValidator(_iso_date), WithJsonSchema({"type": "string", "format": "date"})]
+
+
+def last_number(text: str | None) -> int | None:
+    """The `after` of a page whose rows are numbered; None at the beginning. Raises InvalidInput."""
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise InvalidInput(field="after", rule="must be the `next` of the page before")
+    return int(text)
 
 
 def takes(model: type[BaseModel]) -> Callable[[F], F]:

@@ -25,6 +25,7 @@ KEY = {
     "description": "The same key gets the same answer again, and nothing is done twice.",
     "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY, "pattern": "^[ -~]+$"},
 }
+AFTER_NUMBER = {"type": "string", "pattern": "^[0-9]{0,18}$"}
 AFTER_ID = {"anyOf": [{"const": ""}, {"type": "string", "format": "uuid"}]}
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -33,7 +34,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 def answers(shape: Any, *, status: int = 200, problems: Iterable[int] = (), keyed: bool = False) -> Callable[[F], F]:
     """Say what a route answers, for the description alone: nothing is checked when it is called.
 
-    shape: a TypedDict of web/shapes.py; None for an answer without content
+    shape: a TypedDict of web/shapes.py; None for an answer without content; for a file its type, as "application/pdf"
     problems: the statuses that follow from what this route does, beside those that follow from its kind
     keyed: whether it honours Idempotency-Key
     """
@@ -113,7 +114,9 @@ class _Description(OpenAPIProvider):
 
 def _response(status: int, shape: Any, kind: str, components: dict[str, Any]) -> dict[str, Any]:
     described: dict[str, Any] = {"description": HTTPStatus(status).phrase}
-    if shape is not None:
+    if isinstance(shape, str):
+        described["content"] = {shape: {"schema": {"type": "string", "format": "binary"}}}
+    elif shape is not None:
         schema = TypeAdapter(shape).json_schema(mode="serialization", ref_template=REF)
         components.update(schema.pop("$defs", {}))
         components[shape.__name__] = schema
