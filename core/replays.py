@@ -69,7 +69,7 @@ async def find(session: Unit, *, account_id: UUID, key: str, request_hash: bytes
 
 async def keep(session: Unit, *, account_id: UUID, key: str, request_hash: bytes, answer: dict[str, Any]) -> None:
     """Keep an answer in the transaction of what it tells of. Raises AnsweredMeanwhile: then roll all back."""
-    told = orjson.dumps(answer).decode()
+    told = orjson.dumps(answer, option=orjson.OPT_UTC_Z).decode()  # as the web writes times
     if await _KEEP.one(session, account_id=account_id, key=key, request_hash=request_hash, answer=told) is None:
         raise AnsweredMeanwhile
 
