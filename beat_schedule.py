@@ -19,4 +19,5 @@ BEAT_SCHEDULE = {
     TaskName.PREPARE_PARTITIONS: every(3600, TaskName.PREPARE_PARTITIONS),
     TaskName.FORGET_EXPIRED: every(3600, TaskName.FORGET_EXPIRED),
     TaskName.CHECK_LEDGER: every(3600, TaskName.CHECK_LEDGER),
+    TaskName.RESEAL: every(3600, TaskName.RESEAL),
 }

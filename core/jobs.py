@@ -101,6 +101,7 @@ NOTHING_TO_UNDO = frozenset(
         TaskName.PREPARE_PARTITIONS,
         TaskName.FORGET_EXPIRED,
         TaskName.CHECK_LEDGER,
+        TaskName.RESEAL,
     }
 )
 

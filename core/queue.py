@@ -43,6 +43,7 @@ class TaskName(StrEnum):
     PREPARE_PARTITIONS = "upkeep.prepare_partitions"
     FORGET_EXPIRED = "upkeep.forget_expired"
     CHECK_LEDGER = "upkeep.check_ledger"
+    RESEAL = "upkeep.reseal"
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ POLICIES: dict[TaskName, Policy] = {
     TaskName.PREPARE_PARTITIONS: Policy(Queue.UPKEEP, attempts=3, backoff=10),
     TaskName.FORGET_EXPIRED: Policy(Queue.UPKEEP, attempts=3, backoff=10),
     TaskName.CHECK_LEDGER: Policy(Queue.UPKEEP, attempts=3, backoff=10),
+    TaskName.RESEAL: Policy(Queue.UPKEEP, attempts=3, backoff=10),
 }
 
 TICK = "every:"  # what beat sends instead of a job's id: "every:3600" is one job for each hour

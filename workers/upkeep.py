@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from core import replays
+from core import replays, sealing
 from core.accounts import forgetting
 from core.consultations import generations, partitions
 from core.credits import invariants, ledger
@@ -56,3 +56,23 @@ async def check_ledger(_: Run) -> dict[str, Any]:
             expected_mc=one.expected_mc,
         )
     return {"violations": len(found)}
+
+
+@task(TaskName.RESEAL, time_allowed=timedelta(minutes=10))
+async def reseal(_: Run) -> dict[str, Any]:
+    """Bring all that is sealed under the key of the day; the result says how much is still under an older one."""
+    sealed = 0
+    for place in sealing.SEALED_COLUMNS.values():
+        last: object | None = None
+        while True:
+            async with transaction() as session:
+                batch = await sealing.reseal(session, place, after=last)
+            for key in batch.not_ours:
+                logger.error("sealed_value_unreadable", column=place.name, row=str(key))
+            sealed += batch.sealed
+            last = batch.last
+            if last is None:
+                break
+    async with transaction() as session:
+        left = sum((await sealing.under_older_keys(session)).values())
+    return {"sealed": sealed, "left": left}
