@@ -97,6 +97,7 @@ NOTHING_TO_UNDO = frozenset(
     {
         TaskName.CREDIT_PURCHASE,
         TaskName.ISSUE_RECEIPT,
+        TaskName.RECONCILE,
         TaskName.EXPIRE_HOLDS,
         TaskName.PREPARE_PARTITIONS,
         TaskName.FORGET_EXPIRED,

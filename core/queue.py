@@ -39,6 +39,7 @@ class TaskName(StrEnum):
     CREDIT_PURCHASE = "billing.credit_purchase"
     ISSUE_RECEIPT = "billing.issue_receipt"
     ISSUE_REFUND = "billing.issue_refund"
+    RECONCILE = "billing.reconcile"
     EXPIRE_HOLDS = "upkeep.expire_holds"
     PREPARE_PARTITIONS = "upkeep.prepare_partitions"
     FORGET_EXPIRED = "upkeep.forget_expired"
@@ -67,6 +68,7 @@ POLICIES: dict[TaskName, Policy] = {
     TaskName.HANDLE_STRIPE_EVENT: Policy(Queue.BILLING, attempts=12, backoff=2, backoff_cap=3600),
     TaskName.CREDIT_PURCHASE: Policy(Queue.BILLING, attempts=12, backoff=2, backoff_cap=3600),
     TaskName.ISSUE_REFUND: Policy(Queue.BILLING, attempts=12, backoff=2, backoff_cap=3600),
+    TaskName.RECONCILE: Policy(Queue.BILLING, attempts=5, backoff=30, backoff_cap=600),
     TaskName.ISSUE_RECEIPT: Policy(Queue.BILLING, attempts=12, backoff=1, backoff_cap=600),
     TaskName.EXPIRE_HOLDS: Policy(Queue.UPKEEP, attempts=3, backoff=10),
     TaskName.PREPARE_PARTITIONS: Policy(Queue.UPKEEP, attempts=3, backoff=10),

@@ -1,11 +1,12 @@
-"""Stripe's word taken up: events from the inbox, and purchases that a buyer's page could not ask about; and refunds."""
+"""Stripe's word taken up: from the inbox, for pages that could not wait, each hour from its books; and refunds."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core.billing import refunds, stripe_api, stripe_events, taking_up
+from core.billing import reconciliation, refunds, stripe_api, stripe_events, taking_up
 from core.billing.models import Purchase
 from core.billing.stripe_api import StripeRefused, UnknownCheckout, UnknownPayment
 from core.billing.stripe_events import OtherMode
@@ -82,3 +83,10 @@ async def issue_refund(run: Run) -> None:
         await run.finish(session, result={"outcome": outcome})
 
     await taking_up.bring_up_to_date(order.known, along=finished)
+
+
+@task(TaskName.RECONCILE, time_allowed=timedelta(minutes=30))
+async def reconcile(_: Run) -> dict[str, Any]:
+    process().close_at_end(stripe_api.close)
+    report = await reconciliation.reconcile(now=datetime.now(UTC))
+    return {"looked_at": report.looked_at, "healed": report.healed, "found": len(report.findings)}

@@ -9,6 +9,7 @@ from core.billing.models import RefundState
 UNDECIDED = frozenset({"pending", "requires_action"})
 # A dispute that takes no money: the bank only asks, gave up, lost against us, or was settled before it began.
 TAKES_NOTHING = frozenset({"won", "prevented"})
+DECIDED = TAKES_NOTHING | {"lost", "warning_closed"}
 INQUIRY = "warning_"
 
 
@@ -61,7 +62,7 @@ def takes(status: str) -> bool:
 
 def is_open(status: str) -> bool:
     """Whether a dispute of this status is yet to be decided; an inquiry too."""
-    return status not in TAKES_NOTHING | {"lost", "warning_closed"}
+    return status not in DECIDED
 
 
 def checkout_of(told: dict[str, Any]) -> Checkout:
