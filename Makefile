@@ -4,7 +4,7 @@ UV = uv==0.13.9
 BIN = .venv/bin
 READY = .venv/.ready
 
-.PHONY: setup up tour test check format migration bench clean
+.PHONY: setup up tour test check soak format migration bench clean
 .DEFAULT_GOAL := up
 
 setup: $(READY)
@@ -35,6 +35,10 @@ check: $(READY)
 
 test: check
 	$(BIN)/pytest
+
+# Histories of money that Hypothesis makes up, for as long as an hour; EXAMPLES=50 tries so many.
+soak: $(READY)
+	CLOFY_SOAK=$(or $(EXAMPLES),2000),50 $(BIN)/pytest -q --timeout 0 tests/core/billing/test_any_history.py
 
 format: $(READY)
 	$(BIN)/ruff check --fix

@@ -13,7 +13,7 @@ from core.queue import TaskName
 
 _DUE = """
     update jobs set available_at = now()
-    where task = :task and state in ('queued', 'running') and (account_id = :account_id or key = any(:keys))
+    where task = :task and state in ('queued', 'running') and key = any(:keys)
     returning id
 """
 
@@ -34,9 +34,9 @@ class Here:
 
         await runtime.attempt(cast("Any", self), runtime.TASKS[name], job_id)
 
-    async def work_off(self, name: TaskName, *, account_id: UUID | None = None, keys: list[str] | None = None) -> None:
-        """Try the account's jobs, or those of these keys, until none is left; back-offs are over at once."""
-        asked = {"task": name, "account_id": account_id, "keys": keys or []}
+    async def work_off(self, name: TaskName, keys: list[str]) -> None:
+        """Try the jobs of these keys until none is left; back-offs are over at once."""
+        asked = {"task": name, "keys": keys}
         for _ in range(20):
             async with transaction() as session:
                 due = list(await session.scalars(text(_DUE), asked))
