@@ -13,7 +13,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.accounts import profile
 from core.accounts.models import Account
 from core.billing import reports, timeline
-from core.billing.models import Reconciliation
 from core.credits import adjustments, invariants, ledger
 from core.credits.adjustments import MOST_MC
 from core.credits.timeline import NOW, Happening
@@ -164,13 +163,13 @@ async def adjust(account_id: UUID, data: NewAdjustment) -> ResponseReturnValue:
 @answers(Reconciliations)
 async def list_reconciliations() -> ResponseReturnValue:
     """The last comparisons of Stripe's books with ours."""
-    async with transaction() as session:
-        return {"reconciliations": [report(one) for one in await reports.last(session)]}
+    return {"reconciliations": await last_reports()}
 
 
-def report(one: Reconciliation) -> dict[str, Any]:
+async def last_reports() -> list[dict[str, Any]]:
     names = ("id", "since", "started_at", "ended_at", "looked_at", "healed", "findings")
-    return {name: getattr(one, name) for name in names}
+    async with transaction() as session:
+        return [{name: getattr(one, name) for name in names} for one in await reports.last(session)]
 
 
 @blueprint.get("/violations")

@@ -20,6 +20,7 @@ from core.credits.timeline import NOW, Happening
 from core.database import transaction
 from tests.core.billing.kit import make_event, make_purchase, sign_in
 from tests.makers import make_account
+from web.pages import admin_context
 from web.session import Permission, permissions_of
 
 
@@ -300,3 +301,40 @@ async def test_a_rule_that_does_not_hold_is_shown_with_its_account(desk: Desk, r
 
     mine = {one["rule"]: one for one in found if one["account_id"] == str(rich_id)}
     assert mine["the balance is the sum of the entries"]["kept_mc"] == 1_000_003
+
+
+async def test_its_page_says_all_of_it_in_words(desk: Desk) -> None:
+    purchase = await lived()
+    await desk.adjust(purchase.account_id, amount_mc=5_000, reason="<b>Sorry</b>")
+
+    answer = await desk.browser.get(f"/admin/accounts/{purchase.account_id}", headers=desk.headers)
+    html = await answer.get_data(as_text=True)
+
+    titles = [admin_context.told(one)["title"] for one in await whole(purchase.account_id)]
+    assert {f"Adjustment by {desk.email}", "Refund of $1.00: succeeded", "Dispute: won", "Answer paid"} <= set(titles)
+    assert [title for title in titles if title not in html] == []
+    assert "“&lt;b&gt;Sorry&lt;/b&gt;”" in html
+    assert "<b>Sorry" not in html
+
+
+async def test_the_page_of_the_books_says_whether_they_are_right(desk: Desk, rich_id: UUID) -> None:
+    spoil = text("update credit_accounts set balance_mc = balance_mc + :mc where account_id = :id")
+    async with transaction() as session:
+        await session.execute(spoil, {"mc": 1, "id": rich_id})
+    try:
+        wrong = await (await desk.browser.get("/admin/books", headers=desk.headers)).get_data(as_text=True)
+    finally:
+        async with transaction() as session:
+            await session.execute(spoil, {"mc": -1, "id": rich_id})
+    right = await (await desk.browser.get("/admin/books", headers=desk.headers)).get_data(as_text=True)
+
+    link = f'href="/admin/accounts/{rich_id}"'
+    assert link in wrong
+    assert "Not so: the balance is the sum of the entries" in wrong
+    assert link not in right
+
+
+async def test_the_menu_leads_only_admins_there(desk: Desk, app: Quart, account_id: UUID) -> None:
+    for headers, leads in ((desk.headers, True), (await sign_in(account_id), False)):
+        html = await (await desk.browser.get("/", headers=headers)).get_data(as_text=True)
+        assert ('href="/admin"' in html) is leads

@@ -10,12 +10,12 @@ from quart import Blueprint, Response, g, redirect, render_template, request
 from quart.typing import ResponseReturnValue
 
 from core.errors import NotFound
-from web.pages import context
+from web.pages import admin_context, context
 from web.pages.assets import assets, static_url
 from web.pages.filters import FILTERS
 from web.pages.paths import local_path
 from web.pages.prices import LIMITS
-from web.session import anyone, open_to_all, signed_in
+from web.session import admin_only, anyone, open_to_all, signed_in
 
 YEAR = 365 * 24 * 3600  # seconds: the longest that caches honour (RFC 9111 has no more to say)
 
@@ -122,3 +122,22 @@ async def statement() -> ResponseReturnValue:
 async def account() -> ResponseReturnValue:
     facts = await context.account(account_id=g.account.id, session_id=g.account.session_id)
     return await page("account.html", facts)
+
+
+@blueprint.get("/admin")
+@admin_only
+async def admin() -> ResponseReturnValue:
+    return await page("admin.html", await admin_context.search(request.args.get("email", "").strip()))
+
+
+@blueprint.get("/admin/accounts/<uuid:account_id>")
+@admin_only
+async def admin_account(account_id: UUID) -> ResponseReturnValue:
+    facts = await admin_context.account(account_id, after=request.args.get("after", ""))
+    return await page("admin_account.html", facts)
+
+
+@blueprint.get("/admin/books")
+@admin_only
+async def admin_books() -> ResponseReturnValue:
+    return await page("admin_books.html", await admin_context.books())

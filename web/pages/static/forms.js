@@ -44,7 +44,7 @@ function showFault(input, words) {
 }
 
 // Each problem at its field if it has one, the rest above the form; the first is focused.
-function showProblem(form, problem) {
+export function showProblem(form, problem) {
   const place = form.querySelector("[data-trouble]");
   const rest = [];
   let first = null;
@@ -64,7 +64,7 @@ function showProblem(form, problem) {
   (first ?? place).focus();
 }
 
-function faultsOf(form) {
+export function faultsOf(form) {
   let first = null;
   for (const input of form.elements) {
     if (!input.willValidate || !input.name) continue;
