@@ -14,6 +14,7 @@ from core.accounts.models import Account, WebSession
 from core.accounts.registration import TooYoung
 from core.database import transaction
 from core.errors import NotFound
+from web.callers import caller
 from web.inputs import Input, IsoDate, Line, takes
 from web.openapi import answers
 from web.security import csrf_token, drop_cookie, set_cookie, site
@@ -72,7 +73,7 @@ def _check_not_refused() -> None:
 
 @blueprint.post("/api/accounts")
 @anyone
-@answers(CodeSent, status=202)
+@answers(CodeSent, status=202, problems=(429,))
 @takes(NewAccount)
 async def register(data: NewAccount) -> ResponseReturnValue:
     """Register. The answer is the same whether or not the address is known; a mail says what follows."""
@@ -86,6 +87,7 @@ async def register(data: NewAccount) -> ResponseReturnValue:
             birth_date=data.birth_date,
             browser=_browser(),
             today=datetime.now(UTC).date(),
+            caller=caller(),
         )
     except TooYoung:
         g.refused_for_age = True
@@ -106,18 +108,17 @@ async def remember_refusal(response: Response) -> Response:
 @takes(Verification)
 async def verify(data: Verification) -> ResponseReturnValue:
     """Prove the address with the code that was mailed to it."""
-    await registration.verify(email=data.email, code=data.code, browser=_browser())
+    await registration.verify(email=data.email, code=data.code, browser=_browser(), caller=caller())
     return "", 204
 
 
 @blueprint.post("/api/accounts/verify/resend")
 @anyone
-@answers(CodeSent, status=202)
+@answers(CodeSent, status=202, problems=(429,))
 @takes(Resend)
 async def resend(data: Resend) -> ResponseReturnValue:
     """Ask for a new code, in the browser that registered. The answer is always the same."""
-    async with transaction() as session:
-        await registration.resend_code(session, email=data.email, browser=_browser())
+    await registration.resend_code(email=data.email, browser=_browser(), caller=caller())
     return {"state": "code_sent"}, 202
 
 
@@ -132,7 +133,7 @@ async def start_session(data: Credentials) -> ResponseReturnValue:
         email=data.email,
         password=data.password,
         user_agent=request.headers.get("User-Agent", ""),
-        ip=request.remote_addr or "",
+        ip=caller().ip,
         browser=_browser(),
         replaces=request.cookies.get(site().session_cookie),
     )

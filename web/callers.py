@@ -9,8 +9,9 @@ from web.errors import request_id
 def caller() -> Caller:
     """Who sends the request that is being answered."""
     request = request_ctx.request
+    peer = request.remote_addr or ""
     return Caller(
-        ip=request.remote_addr or "",
+        ip="" if peer == "<local>" else peer,  # as Quart calls what came by no network: a Unix socket, a test
         user_agent=request.headers.get("User-Agent", ""),
         request_id=request_id(),
     )

@@ -6,12 +6,12 @@ from typing import Any, cast
 from sqlalchemy import CursorResult, delete, func
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core import audit
-from core.accounts.models import Account, AccountCode, Throttle, WebSession
+from core import audit, limits
+from core.accounts.models import Account, AccountCode, WebSession
 from core.accounts.web_sessions import IDLE_END
 
 UNPROVEN_KEPT = timedelta(days=7)  # an address that nobody confirmed may be somebody's who never asked for this
-TRACES_KEPT = timedelta(days=1)  # longer than any code lives and any throttle remembers
+TRACES_KEPT = timedelta(days=1)  # longer than any code lives
 
 
 async def forget_ended(session: AsyncSession) -> dict[str, int]:
@@ -21,10 +21,9 @@ async def forget_ended(session: AsyncSession) -> dict[str, int]:
     gone = {
         "sessions": delete(WebSession).where(ended),
         "codes": delete(AccountCode).where(AccountCode.created_at < func.now() - TRACES_KEPT),
-        "throttles": delete(Throttle).where(Throttle.last_at < func.now() - TRACES_KEPT),
         "accounts": delete(Account).where(unproven),
     }
     counts = {
         name: cast("CursorResult[Any]", await session.execute(statement)).rowcount for name, statement in gone.items()
     }
-    return {**counts, "audit": await audit.forget_old(session)}
+    return {**counts, "tries": await limits.forget_old(session), "audit": await audit.forget_old(session)}

@@ -66,14 +66,3 @@ class WebSession(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     seen_at: Mapped[datetime] = mapped_column(server_default=func.now())
     expires_at: Mapped[datetime]  # the absolute end; the idle one follows from seen_at
-
-
-class Throttle(Base):
-    """How often something was tried of late, by the keyed hash of what is guarded: known or unknown address alike."""
-
-    __tablename__ = "throttles"
-
-    key: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
-    tries: Mapped[int]
-    last_at: Mapped[datetime] = mapped_column(index=True)  # the purge's
-    open_at: Mapped[datetime]  # before this, a try is refused and not counted

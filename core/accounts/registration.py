@@ -7,12 +7,14 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core.accounts import codes, throttle
+from core import audit, limits
+from core.accounts import codes
 from core.accounts.addresses import Address, parse_address
 from core.accounts.codes import Registration
 from core.accounts.models import Account
 from core.accounts.passwords import check_password, hash_password
 from core.accounts.web_sessions import end_all_sessions
+from core.audit import Action, Caller
 from core.database import transaction
 from core.errors import ClofyError, InvalidInput, Kind
 from core.mail.deliveries import send
@@ -46,23 +48,33 @@ def check_age(birth_date: date, *, today: date) -> None:
 
 
 async def register(
-    *, email: str, password: str, name: str, company: str | None, birth_date: date, browser: str, today: date
+    *,
+    email: str,
+    password: str,
+    name: str,
+    company: str | None,
+    birth_date: date,
+    browser: str,
+    today: date,
+    caller: Caller,
 ) -> None:
     """Take a registration, and mail a code to a new address or a word to a known one: the answer is the same.
 
     birth_date: decides and is kept nowhere
     browser: the cookie that tells this browser from another one
     Opens its own transaction, after the hash: that is awaited with no connection held.
-    Raises TooYoung, InvalidInput, Busy. A second registration of an unproven address stands beside the first, and
-    the mailed code decides which of them counts.
+    Raises TooYoung, InvalidInput, TooManyTries, Busy. A second registration of an unproven address stands beside the
+    first, and the mailed code decides which of them counts.
     """
     check_age(birth_date, today=today)
     address = parse_address(email)
     check_password(password)
+    await limits.admit(limits.MAILS, account=None, ip=caller.ip)
     wanted = Registration(password_hash=await hash_password(password), name=name, company=company)
     async with transaction() as session:
         account_id = await _unproven_account(session, address=address, wanted=wanted)
         if account_id is not None:
+            await audit.note(session, Action.REGISTERED, account_id=account_id, caller=caller)
             await _mail_code(session, account_id=account_id, address=address, browser=browser, wanted=wanted)
         else:
             await _mail_known(session, address=address)
@@ -117,16 +129,18 @@ async def _mail_known(session: AsyncSession, *, address: Address) -> None:
     )
 
 
-async def verify(*, email: str, code: str, browser: str) -> None:
+async def verify(*, email: str, code: str, browser: str, caller: Caller) -> None:
     """Prove an address by its code. Raises WrongCode, the same for an unknown address, and TooManyTries.
 
     What was asked for by the registration that this code belongs to takes effect; sessions and codes from before end.
     """
     address = parse_address(email)
-    async with transaction() as session:
-        await throttle.admit(session, throttle.CODE, who=address.key)
+    tried = await limits.admit(limits.CODE_GUESSES, account=address.key, ip=caller.ip)
     async with transaction() as session:
         account_id = await _try_code(session, address=address, code=code, browser=browser)
+        if account_id is not None:
+            await limits.succeeded(session, tried)
+            await audit.note(session, Action.EMAIL_VERIFIED, account_id=account_id, caller=caller)
     if account_id is None:
         raise WrongCode
     logger.info("email_verified", account_id=str(account_id))
@@ -143,20 +157,21 @@ async def _try_code(session: AsyncSession, *, address: Address, code: str, brows
     account.password_hash, account.name, account.company = proven.password_hash, proven.name, proven.company
     account.email_verified_at = func.now()
     await end_all_sessions(session, account_id=account.id)
-    await throttle.forgive(session, throttle.CODE, who=address.key)
     return account.id
 
 
-async def resend_code(session: AsyncSession, *, email: str, browser: str) -> None:
+async def resend_code(*, email: str, browser: str, caller: Caller) -> None:
     """Mail a new code for what this browser registered; nothing, with the same answer, if it registered nothing."""
     address = parse_address(email)
+    await limits.admit(limits.MAILS, account=None, ip=caller.ip)
     unproven = (Account.email_key == address.key, Account.email_verified_at.is_(None))
-    account_id = await session.scalar(select(Account.id).where(*unproven).with_for_update())
-    if account_id is None:
-        return
-    wanted = await codes.latest_registration(session, account_id=account_id, browser=browser)
-    if wanted is not None:
-        await _mail_code(session, account_id=account_id, address=address, browser=browser, wanted=wanted)
+    async with transaction() as session:
+        account_id = await session.scalar(select(Account.id).where(*unproven).with_for_update())
+        if account_id is None:
+            return
+        wanted = await codes.latest_registration(session, account_id=account_id, browser=browser)
+        if wanted is not None:
+            await _mail_code(session, account_id=account_id, address=address, browser=browser, wanted=wanted)
 
 
 async def send_code_for(session: AsyncSession, *, account: Account, browser: str) -> None:

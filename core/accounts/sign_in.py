@@ -2,7 +2,8 @@
 
 from sqlalchemy import select
 
-from core.accounts import passwords, throttle
+from core import limits
+from core.accounts import passwords
 from core.accounts.addresses import parse_address
 from core.accounts.models import Account
 from core.accounts.registration import send_code_for
@@ -36,8 +37,8 @@ async def sign_in(
     of its own, and the password is verified with no connection held.
     """
     address = parse_address(email)
+    tried = await limits.admit(limits.SIGN_IN, account=address.key, ip=ip)
     async with transaction() as session:
-        await throttle.admit(session, throttle.SIGN_IN, who=address.key)
         account = await session.scalar(select(Account).where(Account.email_key == address.key))
     fits = await passwords.verify_password(account.password_hash if account else None, password)
     if account is None or not fits or account.disabled_at is not None:
@@ -54,7 +55,7 @@ async def sign_in(
             await send_code_for(session, account=current, browser=browser)
         else:
             current.password_hash = stronger or current.password_hash
-            await throttle.forgive(session, throttle.SIGN_IN, who=address.key)
+            await limits.succeeded(session, tried, clear_account=True)
             token = await start_session(session, account_id=current.id, user_agent=user_agent, ip=ip, replaces=replaces)
     if token is None:
         raise EmailNotVerified

@@ -5,8 +5,9 @@ from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.accounts.forgetting import forget_ended
-from core.accounts.models import Account, AccountCode, Throttle, WebSession
+from core.accounts.models import Account, AccountCode, WebSession
 from core.accounts.web_sessions import start_session
+from core.limits import LimitCount
 from tests.makers import make_account
 
 
@@ -38,13 +39,13 @@ async def test_ended_sessions_and_old_traces_go_and_live_ones_stay(session: Asyn
             update(WebSession).where(WebSession.account_id == account_id, named).values(expires_at=func.now() + ends)
         )
     keys = [uuid4().bytes, uuid4().bytes]
-    for key, days in zip(keys, (0, 2), strict=True):
+    for key, days in zip(keys, (-1, 1), strict=True):
         when = func.now() - timedelta(days=days)
-        session.add(Throttle(key=key, tries=1, last_at=when, open_at=when))
+        session.add(LimitCount(key=key, forget_at=when))
     await session.flush()
 
     await forget_ended(session)
 
     agents = await session.scalars(select(WebSession.user_agent).where(WebSession.account_id == account_id))
     assert list(agents) == ["1"]
-    assert list(await session.scalars(select(Throttle.key).where(Throttle.key.in_(keys)))) == keys[:1]
+    assert list(await session.scalars(select(LimitCount.key).where(LimitCount.key.in_(keys)))) == keys[:1]
