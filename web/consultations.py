@@ -15,7 +15,7 @@ from web.inputs import Input, takes
 from web.openapi import AFTER_ID, answers, query
 from web.replay import once
 from web.session import anyone, signed_in
-from web.shapes import AskedFacts, ConsultationFacts, Consultations, Created, ServiceFacts, Services
+from web.shapes import AnswerReceipt, AskedFacts, ConsultationFacts, Consultations, Created, ServiceFacts, Services
 
 blueprint = Blueprint("consultations", __name__, url_prefix="/api")
 
@@ -81,6 +81,15 @@ async def index() -> ResponseReturnValue:
 async def show(consultation_id: UUID) -> ResponseReturnValue:
     async with transaction() as session:
         return await queries.consultation(session, consultation_id, account_id=g.account.id)
+
+
+@blueprint.get("/messages/<uuid:message_id>/receipt")
+@signed_in
+@answers(AnswerReceipt)
+async def receipt(message_id: UUID) -> ResponseReturnValue:
+    """What an answer did cost, and why; by its own id or its question's."""
+    async with transaction() as session:
+        return await queries.receipt(session, message_id, account_id=g.account.id)
 
 
 @blueprint.post("/consultations/<uuid:consultation_id>/messages")

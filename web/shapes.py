@@ -80,21 +80,29 @@ class ProfileFacts(AccountFacts):
     created_at: Time
 
 
+class ExpiryFacts(TypedDict):
+    amount_mc: int
+    at: Time
+
+
 class CreditFacts(TypedDict):
     balance_mc: int
     held_mc: int
     available_mc: int
     debt_mc: int
+    next_expiry: ExpiryFacts | None  # the credits that expire next
 
 
 class EntryFacts(TypedDict):
     id: str
     created_at: Time
-    kind: str  # purchase, grant, usage
+    kind: str  # purchase, grant, promotion, usage, refund, dispute, restored, expiry, correction
     amount_mc: int
     balance_after_mc: int
     what: str  # "Credits bought", or the name of the service
     link: str | None  # the page of its cause, on this site
+    reason: str | None  # what an admin wrote to it
+    expires_at: Time | None  # of promotional credits
 
 
 class Entries(TypedDict):
@@ -102,13 +110,35 @@ class Entries(TypedDict):
     next: str | None
 
 
+class MonthFacts(TypedDict):
+    """closing = opening + in - used - returned - expired."""
+
+    month: str  # "2026-05", in UTC
+    opening_mc: int
+    in_mc: int
+    used_mc: int
+    returned_mc: int
+    expired_mc: int
+    closing_mc: int
+
+
+class Months(TypedDict):
+    months: list[MonthFacts]  # newest first; those in which something moved
+
+
+class Price(TypedDict):
+    amount_minor: int  # in the currency's smallest unit, as Stripe counts it
+    amount: str  # "$5.00"
+
+
 class BundleFacts(TypedDict):
     slug: str
     name: str
     credits_mc: int
     amount_minor: int
-    currency: str
-    amount: str  # "$5.00"
+    currency: str  # the one of whoever names none
+    amount: str
+    prices: dict[str, Price]  # by currency, in lower case
 
 
 class Bundles(TypedDict):
@@ -229,6 +259,22 @@ class GenerationFacts(TypedDict):
     usage_estimated: bool
     hold_mc: int
     cost_mc: int | None
+    ended_at: Time | None
+
+
+class PriceFacts(TypedDict):
+    service: str  # its slug
+    name: str
+    version: int  # what was charged stays that of this version
+    input_mc_per_1k: int
+    output_mc_per_1k: int
+
+
+class AnswerReceipt(GenerationFacts):
+    question: Id
+    answer: Id | None
+    asked_at: Time
+    price: PriceFacts
 
 
 class MessageFacts(TypedDict):

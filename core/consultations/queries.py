@@ -1,9 +1,10 @@
 """What the pages and the API show of consultations; always the owner's own."""
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, func, select
+from sqlalchemy import and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.consultations import catalogue
@@ -24,6 +25,7 @@ def _of(generation: Generation) -> dict[str, Any]:
         "usage_estimated": generation.usage_estimated,
         "hold_mc": generation.hold_mc,
         "cost_mc": generation.cost_mc,
+        "ended_at": generation.ended_at.isoformat() if generation.ended_at else None,
     }
 
 
@@ -93,14 +95,42 @@ async def consultations(
     ]
 
 
-async def causes(session: AsyncSession, generation_ids: list[UUID]) -> dict[UUID, dict[str, str]]:
+async def causes(session: AsyncSession, generation_ids: Sequence[UUID]) -> dict[UUID, dict[str, str]]:
     """For the lines of a statement: which service an answer was of, and where it can be read."""
     query = (
-        select(Generation.id, Generation.consultation_id, Service.name)
+        select(Generation.id, Generation.consultation_id, Generation.answer_id, Service.name)
         .join(Service, Service.id == Generation.service_id)
         .where(Generation.id.in_(generation_ids))
     )
     return {
-        row_id: {"what": name, "link": f"/consultations/{consultation_id}"}
-        for row_id, consultation_id, name in await session.execute(query)
+        row_id: {"what": name, "link": f"/consultations/{consultation_id}" + (f"#message-{answer}" if answer else "")}
+        for row_id, consultation_id, answer, name in await session.execute(query)
+    }
+
+
+async def receipt(session: AsyncSession, message_id: UUID, *, account_id: UUID) -> dict[str, Any]:
+    """What an answer did cost and why, by its id or its question's; what is held, while it waits. Raises NotFound."""
+    query = (
+        select(Generation, Service)
+        .join(Consultation, Consultation.id == Generation.consultation_id)
+        .join(Service, Service.id == Generation.service_id)
+        .where(or_(Generation.question_id == message_id, Generation.answer_id == message_id))
+        .where(Consultation.account_id == account_id)
+    )
+    found = (await session.execute(query)).one_or_none()
+    if found is None:
+        raise NotFound(message=message_id)
+    generation, service = found
+    return {
+        "question": str(generation.question_id),
+        "answer": str(generation.answer_id) if generation.answer_id else None,
+        "asked_at": generation.created_at.isoformat(),
+        "price": {
+            "service": service.slug,
+            "name": service.name,
+            "version": service.version,
+            "input_mc_per_1k": service.input_mc_per_1k,
+            "output_mc_per_1k": service.output_mc_per_1k,
+        },
+        **_of(generation),
     }
