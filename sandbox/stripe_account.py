@@ -7,6 +7,8 @@ from sandbox.stripe_store import Object, Store, new_id, now
 API_VERSION = "2026-10-28.endive"  # of the account; events are written in it
 FEE_PERCENT, FEE_FIXED = 1.5, 25  # what Stripe keeps of a charge: percent, and cents
 ZERO_DECIMAL = {"jpy", "krw", "vnd", "clp", "xaf", "xof"}
+THREE_DECIMAL = {"bhd", "jod", "kwd", "omr", "tnd"}  # the last digit is always 0
+WHOLE = {"isk", "ugx"}  # two decimals in the API, always 00
 
 
 class Account:
@@ -57,5 +59,11 @@ class Account:
 
 def money(amount: int, currency: str) -> str:
     """For a person: 12.34 EUR."""
-    shown = str(amount) if currency in ZERO_DECIMAL else f"{amount / 100:,.2f}"
+    places = 0 if currency in ZERO_DECIMAL else 3 if currency in THREE_DECIMAL else 2
+    shown = f"{amount / 10**places:,.{places}f}"
     return f"{shown} {currency.upper()}"
+
+
+def step(currency: str) -> int:
+    """Of which an amount must be a multiple (docs.stripe.com/currencies, "Special cases")."""
+    return 10 if currency in THREE_DECIMAL else 100 if currency in WHOLE else 1

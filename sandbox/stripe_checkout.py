@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from sandbox.stripe_account import Account
+from sandbox.stripe_account import Account, step
 from sandbox.stripe_store import Object, StripeError, new_id, now
 
 SESSION_LIFE = 24 * 3600  # seconds; docs.stripe.com/api/checkout/sessions/create, expires_at
@@ -197,6 +197,10 @@ def _line_item(number: int, given: Object) -> Object:
     except KeyError as missing:
         param = f"line_items[{number}][price_data][{missing.args[0]}]"
         raise StripeError(400, f"Missing required param: {param}.", code="parameter_missing", param=param) from None
+    if amount % step(currency):
+        raise StripeError(
+            400, f"Invalid amount for {currency}.", param=f"line_items[{number}][price_data][unit_amount]"
+        )
     total = amount * quantity
     price = {"id": new_id("price"), "object": "price", "active": False, "currency": currency, "unit_amount": amount}
     return {

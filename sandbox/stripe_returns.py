@@ -1,6 +1,6 @@
 """Money that goes back at the stand-in of Stripe: refunds and disputes."""
 
-from sandbox.stripe_account import Account
+from sandbox.stripe_account import Account, step
 from sandbox.stripe_store import Object, StripeError, new_id, now
 
 
@@ -21,6 +21,8 @@ class Returns:
         if amount > left:
             said = f"Refund amount ({amount}) is greater than unrefunded amount on charge ({left})"
             raise StripeError(400, said, param="amount")
+        if amount % step(charge["currency"]):
+            raise StripeError(400, f"Invalid amount for {charge['currency']}.", param="amount")
         if amount < 1:
             raise StripeError(400, "Invalid positive integer", code="parameter_invalid_integer", param="amount")
         refund = {

@@ -35,6 +35,7 @@ blueprint.after_app_serving(stripe_api.close)
 
 class NewPurchase(Input):
     bundle: Line
+    currency: Line = bundles.DEFAULT
 
 
 @blueprint.get("/api/bundles")
@@ -52,8 +53,12 @@ def listed_bundles() -> list[dict[str, Any]]:
             "name": bundle.name,
             "credits_mc": bundle.credits_mc,
             "amount_minor": bundle.amount_minor,
-            "currency": bundle.currency,
-            "amount": format_money(bundle.amount_minor, bundle.currency),
+            "currency": bundles.DEFAULT,
+            "amount": format_money(bundle.amount_minor, bundles.DEFAULT),
+            "prices": {
+                currency: {"amount_minor": amount_minor, "amount": format_money(amount_minor, currency)}
+                for currency, amount_minor in bundle.prices.items()
+            },
         }
         for bundle in bundles.BUNDLES
     ]
@@ -67,7 +72,9 @@ async def buy(data: NewPurchase) -> ResponseReturnValue:
     """Begin a purchase; the same Idempotency-Key gets the same one, and its page is made when Stripe answers."""
     key = attempt_key() or str(uuid4())
     async with transaction() as session:
-        purchase = await purchases.start(session, account_id=g.account.id, bundle=data.bundle, attempt_key=key)
+        purchase = await purchases.start(
+            session, account_id=g.account.id, bundle=data.bundle, currency=data.currency, attempt_key=key
+        )
     checkout_url = purchase.checkout_url
     if checkout_url is None:
         home = settings().public_url

@@ -19,7 +19,7 @@ ASK_AGAIN = timedelta(seconds=2)  # a waiting page polls each second; Stripe all
 
 
 class AttemptKeyReused(ClofyError):
-    """This Idempotency-Key belongs to the purchase of another bundle."""
+    """This Idempotency-Key belongs to the purchase of another bundle, or in another currency."""
 
     kind = Kind.CONFLICT
 
@@ -30,13 +30,16 @@ class PurchaseEnded(ClofyError):
     kind = Kind.CONFLICT
 
 
-async def start(session: AsyncSession, *, account_id: UUID, bundle: str, attempt_key: str) -> Purchase:
+async def start(
+    session: AsyncSession, *, account_id: UUID, bundle: str, attempt_key: str, currency: str = bundles.DEFAULT
+) -> Purchase:
     """Begin to buy a bundle, once for each attempt of the buyer.
 
     attempt_key: the client's Idempotency-Key; a double click gets the purchase of the first click
-    Raises UnknownBundle, AttemptKeyReused, PurchaseEnded.
+    Raises UnknownBundle, InvalidInput, AttemptKeyReused, PurchaseEnded.
     """
     sold = bundles.find(bundle)
+    amount_minor = sold.price_in(currency)
     begun: Purchase | None = await session.scalar(
         insert(Purchase)
         .values(
@@ -44,8 +47,8 @@ async def start(session: AsyncSession, *, account_id: UUID, bundle: str, attempt
             attempt_key=attempt_key,
             bundle=sold.slug,
             credits_mc=sold.credits_mc,
-            amount_minor=sold.amount_minor,
-            currency=sold.currency,
+            amount_minor=amount_minor,
+            currency=currency,
             livemode=stripe_api.livemode(),
         )
         .on_conflict_do_nothing(index_elements=["account_id", "attempt_key"])
@@ -58,7 +61,7 @@ async def start(session: AsyncSession, *, account_id: UUID, bundle: str, attempt
             select(Purchase).where(Purchase.account_id == account_id, Purchase.attempt_key == attempt_key)
         )
     ).one()
-    if purchase.bundle != sold.slug:
+    if (purchase.bundle, purchase.currency) != (sold.slug, currency):
         raise AttemptKeyReused(purchase=purchase.id)
     if purchase.state != PurchaseState.OPEN:
         raise PurchaseEnded(purchase=purchase.id)

@@ -253,6 +253,23 @@ async def test_refunds_add_up_to_the_charge_and_not_more(
     assert (charge.amount_refunded, charge.refunded) == (1980, True)
 
 
+@pytest.mark.parametrize(("currency", "amount", "wrong"), [("kwd", 1_250, 1_255), ("ugx", 500, 550), ("isk", 500, 501)])
+async def test_amounts_have_no_more_digits_than_their_currency(
+    client: stripe.StripeClient, control: httpx.AsyncClient, currency: str, amount: int, wrong: int
+) -> None:
+    def lines(unit_amount: int) -> Any:
+        price = {"currency": currency, "unit_amount": unit_amount, "product_data": {"name": "100 credits"}}
+        return [{"price_data": price, "quantity": 1}]
+
+    paid = (await pay(control, make_session(client, line_items=lines(amount))))["session"]
+    with pytest.raises(stripe.InvalidRequestError, match="Invalid amount"):
+        make_session(client, line_items=lines(wrong))
+    with pytest.raises(stripe.InvalidRequestError, match="Invalid amount"):
+        client.v1.refunds.create(params={"payment_intent": paid["payment_intent"], "amount": 1})
+
+    assert paid["amount_total"] == amount
+
+
 async def test_a_refund_may_come_back(client: stripe.StripeClient, control: httpx.AsyncClient) -> None:
     await control.patch("/control", json={"stripe": {"refunds": "pending"}})
     paid = (await pay(control, make_session(client)))["session"]

@@ -94,6 +94,38 @@ async def test_a_purchase_has_a_page_at_stripe_with_our_price(web: Client, buyer
     assert session["cancel_url"].endswith(f"{host()}/credits")
 
 
+@pytest.mark.parametrize(
+    ("currency", "amount_minor", "amount"),
+    [("eur", 500, "€5.00"), ("gbp", 450, "£4.50"), ("jpy", 800, "¥800"), ("kwd", 1_600, "KWD 1.600")],
+)
+async def test_a_bundle_is_paid_and_credited_in_the_currency_that_was_asked_for(
+    web: Client, currency: str, amount_minor: int, amount: str
+) -> None:
+    buyer = await sign_in(await make_buyer())
+    bundles = (await (await web.get("/api/bundles", headers={"Host": host()})).get_json())["bundles"]
+    made = await (await buy(web, buyer, bundle="starter", currency=currency)).get_json()
+    row = await stored(made["id"])
+    assert row.stripe_session_id is not None
+    session = await at_stripe("GET", f"/v1/checkout/sessions/{row.stripe_session_id}")
+    await pay(row.stripe_session_id)
+
+    shown = await (await web.get(f"/api/purchases/{made['id']}", headers=buyer)).get_json()
+
+    assert bundles[0]["prices"][currency] == {"amount_minor": amount_minor, "amount": amount}
+    assert (session["amount_total"], session["currency"]) == (amount_minor, currency)
+    assert (shown["state"], shown["currency"], shown["amount"]) == ("paid", currency, amount)
+    assert shown["refundable"] == {"amount_minor": amount_minor, "amount": amount, "credits_mc": 500_000}
+    assert (await effects(row)).balance_mc == 500_000
+
+
+async def test_another_currency_is_refused_with_those_that_there_are(web: Client, buyer: Headers) -> None:
+    answer = await buy(web, buyer, bundle="starter", currency="chf")
+
+    assert answer.status_code == 400
+    told = await answer.get_json(force=True)
+    assert told["errors"] == [{"field": "currency", "rule": "must be one of usd, eur, gbp, jpy, kwd"}]
+
+
 async def test_a_double_click_opens_one_page(web: Client, buyer: Headers) -> None:
     key = str(uuid4())
 

@@ -1,7 +1,8 @@
 import pytest
 
 from core.billing.bundles import BUNDLES, UnknownBundle, find, name_of
-from core.billing.money import format_credits, format_money
+from core.billing.money import format_credits, format_money, step
+from core.errors import InvalidInput
 
 
 @pytest.mark.parametrize(
@@ -39,10 +40,26 @@ def test_credits_are_shown_whole_or_with_what_is_behind_the_point(amount_mc: int
 
 
 def test_a_larger_bundle_is_never_dearer_by_the_credit() -> None:
-    prices = [bundle.amount_minor / bundle.credits_mc for bundle in BUNDLES]
+    for currency in BUNDLES[0].prices:
+        prices = [bundle.prices[currency] / bundle.credits_mc for bundle in BUNDLES]
+        assert prices == sorted(prices, reverse=True), currency
 
-    assert prices == sorted(prices, reverse=True)
     assert len({bundle.slug for bundle in BUNDLES}) == len(BUNDLES)
+    assert len({tuple(bundle.prices) for bundle in BUNDLES}) == 1
+
+
+def test_every_price_is_one_that_stripe_moves() -> None:
+    for bundle in BUNDLES:
+        for currency, amount_minor in bundle.prices.items():
+            assert amount_minor > 0
+            assert amount_minor % step(currency) == 0, (bundle.slug, currency)
+
+
+@pytest.mark.parametrize(
+    ("currency", "smallest"), [("usd", 1), ("jpy", 1), ("kwd", 10), ("bhd", 10), ("isk", 100), ("ugx", 100)]
+)
+def test_the_smallest_amount_that_stripe_moves(currency: str, smallest: int) -> None:
+    assert step(currency) == smallest
 
 
 def test_a_bundle_is_found_by_its_slug_alone() -> None:
@@ -50,3 +67,10 @@ def test_a_bundle_is_found_by_its_slug_alone() -> None:
     assert name_of("a-former-one") == "A Former One"
     with pytest.raises(UnknownBundle):
         find("Plus")
+
+
+def test_a_bundle_has_a_price_in_each_currency_that_it_names() -> None:
+    assert find("starter").price_in("kwd") == 1_600
+    with pytest.raises(InvalidInput) as refused:
+        find("starter").price_in("chf")
+    assert (refused.value.field, refused.value.rule) == ("currency", "must be one of usd, eur, gbp, jpy, kwd")

@@ -43,7 +43,7 @@ async def test_a_double_click_is_one_purchase_with_one_page() -> None:
         assert await session.scalar(count) == 1
 
 
-async def test_an_attempt_key_belongs_to_its_account_and_bundle() -> None:
+async def test_an_attempt_key_belongs_to_its_account_bundle_and_currency() -> None:
     buyer, other, key = await make_buyer(), await make_buyer(), "attempt-1"
 
     async with transaction() as session:
@@ -52,6 +52,8 @@ async def test_an_attempt_key_belongs_to_its_account_and_bundle() -> None:
         others = await purchases.start(session, account_id=other, bundle="starter", attempt_key=key)
         with pytest.raises(AttemptKeyReused):
             await purchases.start(session, account_id=buyer, bundle="plus", attempt_key=key)
+        with pytest.raises(AttemptKeyReused):
+            await purchases.start(session, account_id=buyer, bundle="starter", currency="jpy", attempt_key=key)
         with pytest.raises(UnknownBundle):
             await purchases.start(session, account_id=buyer, bundle="enormous", attempt_key="attempt-2")
 
