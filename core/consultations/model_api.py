@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
+import aiohttp
 import httpx2
 import openai
 import orjson
@@ -60,13 +61,17 @@ class Answer:
 
 @cache
 def client() -> AsyncAzureOpenAI:
-    """One for each process, made on its loop. It retries nothing by itself: we would pay twice for a retried stream."""
+    """One for each process, made on its loop. It retries nothing by itself: we would pay twice for a retried stream.
+
+    Over aiohttp, which the SDK offers beside its own transport: a tenth less CPU for an answer (docs/decisions/0007).
+    """
     return AsyncAzureOpenAI(
         azure_endpoint=settings().openai_endpoint,
         api_key=settings().openai_api_key.get_secret_value(),
         api_version=settings().openai_api_version,
         max_retries=0,
-        http_client=httpx2.AsyncClient(
+        http_client=openai.DefaultAioHttpClient(
+            follow_redirects=False,
             timeout=httpx2.Timeout(FIRST_BYTE, connect=5, pool=5),
             limits=httpx2.Limits(max_connections=STREAMS, max_keepalive_connections=STREAMS),
         ),
@@ -111,7 +116,7 @@ async def stream(
                     yield text
     except openai.APIStatusError as error:
         raise _meaning(error) from error
-    except (openai.APIConnectionError, httpx2.HTTPError) as error:
+    except (openai.APIConnectionError, httpx2.HTTPError, aiohttp.ClientError) as error:  # the last: what is no HTTP
         raise ModelBusy(cause=type(error).__name__) from error
     if answer.finish_reason is None:
         raise ModelBusy(cause="cut")
