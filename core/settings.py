@@ -26,6 +26,14 @@ class Secret(StrEnum):
     SMTP_PASSWORD = "smtp-password"  # noqa: S105  # a name
 
 
+class Edge(StrEnum):
+    """What stands before the web processes, and so what may be believed about where a request comes from."""
+
+    NONE = "none"  # nothing: the peer of the connection is the person
+    PROXY = "proxy"  # one that adds the peer to X-Forwarded-For, on our own network
+    FRONT_DOOR = "front-door"  # Azure Front Door, proven by CLOFY_FRONT_DOOR_ID
+
+
 WEAK_SECRETS = {"secret", "changeme", "change-me", "password", "test", "default"}
 
 
@@ -53,8 +61,15 @@ class Settings(BaseSettings):
 
     environment: Environment = Environment.PRODUCTION
     public_url: str = Field(pattern=r"^https?://[^/]+$")
-    secret_key: SecretStr  # of a secret of ours several may be given, the newest first, with commas between
-    field_key: SecretStr
+    # With a vault (core/secrets.py) the secrets come from there, and what is set here of them counts for nothing.
+    vault_url: str = Field("", pattern=r"^(https://[^/]+/?)?$")
+    vault_identity: str = ""  # the client id of a user-assigned identity; empty: the machine's own
+    vault_ca_file: str = ""  # whom to believe the vault's certificate; empty: the public authorities
+    vault_token: SecretStr = SecretStr("")  # instead of an identity; the sandbox's
+    edge: Edge = Edge.NONE
+    front_door_id: str = ""  # of the one Front Door that is ours: others share its addresses (security.md 153)
+    secret_key: SecretStr = SecretStr("")  # of a secret several may be given, the newest first, with commas between
+    field_key: SecretStr = SecretStr("")
     database_url: str = Field(pattern=r"^postgresql\+asyncpg://")
     redis_url: str = Field(pattern=r"^rediss?://")
     streams_redis_url: str = ""  # empty: the broker's
@@ -92,6 +107,12 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def has_its_secrets(self) -> Self:
+    @model_validator(mode="after")
+    def edge_is_known(self) -> Self:
+        if self.edge is Edge.FRONT_DOOR and len(self.front_door_id) < 32:
+            raise ValueError("CLOFY_FRONT_DOOR_ID must be the id of the Front Door")
+        return self
+
         """Refuse a secret that is empty, malformed or, in production, a default, and say which."""
         production = self.environment is Environment.PRODUCTION
         faults = {

@@ -1,17 +1,55 @@
-"""Where a request comes from, as the audit log and the limits are told."""
+"""Where a request comes from, as limits and audit log are told, and only by whom we trust (security.md 153, 154).
+
+What stands before us says it (CLOFY_EDGE); whatever else a request says of itself, anybody may have written.
+"""
+
+from ipaddress import ip_address
 
 from quart.globals import request_ctx
+from werkzeug.datastructures import Headers
 
 from core.audit import Caller
+from core.settings import Edge, settings
 from web.errors import request_id
+
+NO_NETWORK = "<local>"  # as Quart calls the peer of what came by a Unix socket, or from a test
 
 
 def caller() -> Caller:
     """Who sends the request that is being answered."""
     request = request_ctx.request
-    peer = request.remote_addr or ""
     return Caller(
-        ip="" if peer == "<local>" else peer,  # as Quart calls what came by no network: a Unix socket, a test
+        ip=client_ip(settings().edge, request.headers, request.remote_addr or ""),
         user_agent=request.headers.get("User-Agent", ""),
         request_id=request_id(),
     )
+
+
+def client_ip(edge: Edge, headers: Headers, peer: str) -> str:
+    """The person's address; empty if nobody whom we trust tells it."""
+    if edge is Edge.FRONT_DOOR:  # proven by its id: security.check_target
+        told = headers.getlist("X-Azure-SocketIP")
+        return _address(told[0]) if len(told) == 1 else _last_hop(headers)
+    if edge is Edge.PROXY and _is_inside(peer):
+        return _last_hop(headers)
+    return "" if peer == NO_NETWORK else peer
+
+
+def _last_hop(headers: Headers) -> str:
+    """The one that our edge added; those before it came with the request."""
+    return _address(",".join(headers.getlist("X-Forwarded-For")).rpartition(",")[2])
+
+
+def _address(text: str) -> str:
+    try:
+        return str(ip_address(text.strip()))
+    except ValueError:
+        return ""
+
+
+def _is_inside(peer: str) -> bool:
+    try:
+        address = ip_address(peer)
+    except ValueError:
+        return peer == NO_NETWORK
+    return address.is_loopback or address.is_private

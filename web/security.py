@@ -10,7 +10,7 @@ from quart.globals import request_ctx
 from werkzeug.datastructures import Headers
 
 from core.errors import ClofyError, InvalidInput, Kind
-from core.settings import Environment, settings
+from core.settings import Edge, Environment, settings
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -21,6 +21,12 @@ class UnknownHost(ClofyError):
     """This is not the address of this service."""
 
     kind = Kind.INVALID
+
+
+class AroundTheEdge(ClofyError):
+    """Requests come through our front door only."""
+
+    kind = Kind.FORBIDDEN
 
 
 class ForeignRequest(ClofyError):
@@ -42,6 +48,7 @@ class Site:
     loopback: bool  # a sandbox on this machine: its web processes are also reached by their own ports, and as localhost
     headers: tuple[tuple[str, str], ...]
     page_policy: str  # with {nonce}
+    front_door_id: bytes = b""  # empty: there is none before us
     data_policy: str = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 
 
@@ -75,6 +82,7 @@ def make_site() -> Site:
         csrf_cookie=f"{prefix}clofy-csrf",
         headers=tuple(headers),
         page_policy=page_policy,
+        front_door_id=settings().front_door_id.encode() if settings().edge is Edge.FRONT_DOOR else b"",
     )
 
 
@@ -84,7 +92,13 @@ def site() -> Site:
 
 
 def check_target(site: Site, headers: Headers, path: str, query: bytes) -> None:
-    """Refuse a Host that is not ours (links and caches would follow it), and NUL, which PostgreSQL does not store."""
+    """Refuse what came around the edge, a Host that is not ours (links and caches would follow it), and NUL, which
+    PostgreSQL does not store.
+    """
+    if site.front_door_id:
+        named = headers.getlist("X-Azure-FDID")
+        if len(named) != 1 or not hmac.compare_digest(named[0].encode("utf-8", "surrogateescape"), site.front_door_id):
+            raise AroundTheEdge
     host = headers.get("Host", "").lower()
     if host != site.host and not (site.loopback and _hostname(f"//{host}") in LOOPBACK):
         raise UnknownHost
