@@ -106,13 +106,13 @@ class Settings(BaseSettings):
         return set(Secret) - without
 
     @model_validator(mode="after")
-    def has_its_secrets(self) -> Self:
-    @model_validator(mode="after")
     def edge_is_known(self) -> Self:
         if self.edge is Edge.FRONT_DOOR and len(self.front_door_id) < 32:
             raise ValueError("CLOFY_FRONT_DOOR_ID must be the id of the Front Door")
         return self
 
+    @model_validator(mode="after")
+    def has_its_secrets(self) -> Self:
         """Refuse a secret that is empty, malformed or, in production, a default, and say which."""
         production = self.environment is Environment.PRODUCTION
         faults = {
