@@ -47,6 +47,8 @@ def fault_of(secret: Secret, value: str, *, production: bool) -> str | None:
         return "has less than 32 characters"
     if production and (value.strip().lower() in WEAK_SECRETS or len(set(value)) < 6):
         return "is a default, or nearly one"
+    if production and secret is Secret.STRIPE_API_KEY and value.strip().startswith(("sk_test_", "rk_test_")):
+        return "is of Stripe's test mode: credits would be had for no money"
     return None
 
 
@@ -74,12 +76,13 @@ class Settings(BaseSettings):
     redis_url: str = Field(pattern=r"^rediss?://")
     streams_redis_url: str = ""  # empty: the broker's
     openai_endpoint: str = Field(pattern=r"^https?://")
-    openai_api_key: SecretStr
+    openai_api_key: SecretStr = SecretStr("")
     openai_deployment: str = Field(min_length=1)
     openai_api_version: str = "2024-10-21"
-    stripe_api_key: SecretStr
+    stripe_api_key: SecretStr = SecretStr("")
     stripe_api_base: str = "https://api.stripe.com"
-    stripe_webhook_secrets: SecretStr  # several during a roll, with commas between
+    stripe_webhook_secrets: SecretStr = SecretStr("")
+    breached_passwords_url: str = Field("", pattern=r"^(https?://[^/]+)?$")  # empty: not asked
     smtp_url: str = Field(pattern=r"^smtps?://")
     mail_from: str = "Clofy Cloud <no-reply@clofy.cloud>"
     seller: str = "Clofy Cloud"  # who sells, on receipts; its lines with semicolons between
@@ -113,7 +116,9 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def has_its_secrets(self) -> Self:
-        """Refuse a secret that is empty, malformed or, in production, a default, and say which."""
+        """Refuse a secret that is empty, malformed or a default, and say which. A vault's come later."""
+        if self.vault_url:
+            return self
         production = self.environment is Environment.PRODUCTION
         faults = {
             f"CLOFY_{SETTING_OF[secret].upper()} {fault}"
@@ -139,6 +144,8 @@ class Settings(BaseSettings):
             "CLOFY_STRIPE_API_BASE": self.stripe_api_base.startswith("https://"),
         }
         faults = [f"{name} must be encrypted and verified" for name, fine in clear.items() if not fine]
+        if self.vault_token.get_secret_value():
+            faults.append("CLOFY_VAULT_TOKEN is for the sandbox: production has an identity")
         secrets = {
             "CLOFY_SECRET_KEY": [self.secret_key.get_secret_value()],
             "CLOFY_OPENAI_API_KEY": [self.openai_api_key.get_secret_value()],
