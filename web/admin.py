@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.accounts import profile
 from core.accounts.models import Account
 from core.billing import reports, timeline
-from core.credits import adjustments, invariants, ledger
+from core.credits import adjustments, invariants
 from core.credits.adjustments import MOST_MC
 from core.credits.timeline import NOW, Happening
 from core.database import transaction
@@ -99,7 +99,7 @@ async def show_account(account_id: UUID) -> ResponseReturnValue:
 async def view(session: AsyncSession, account_id: UUID) -> dict[str, Any]:
     """An account and what it has. Raises NotFound."""
     account = await profile.find_account(session, account_id)
-    return {**_row(account), "credits": credits.shown(await ledger.balance(session, account_id=account_id))}
+    return {**_row(account), "credits": await credits.facts(session, account_id=account_id)}
 
 
 @blueprint.get("/accounts/<uuid:account_id>/timeline")

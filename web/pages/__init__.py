@@ -82,7 +82,8 @@ async def sign_in() -> ResponseReturnValue:
 @signed_in
 async def buy() -> ResponseReturnValue:
     next_path = local_path(request.args.get("next"), otherwise="")
-    return await page("credits.html", {**await context.buying(), "next": next_path})
+    facts = await context.buying(account_id=g.account.id, currency=request.args.get("currency"))
+    return await page("credits.html", {**facts, "next": next_path})
 
 
 @blueprint.get("/credits/return")
@@ -93,6 +94,19 @@ async def bought() -> ResponseReturnValue:
     except ValueError:
         raise NotFound from None
     return await page("credits_return.html", await context.purchase(purchase_id, account_id=g.account.id))
+
+
+@blueprint.get("/credits/purchases")
+@signed_in
+async def purchases() -> ResponseReturnValue:
+    facts = await context.purchases_page(account_id=g.account.id, after=request.args.get("after"))
+    return await page("purchases.html", facts)
+
+
+@blueprint.get("/credits/purchases/<uuid:purchase_id>")
+@signed_in
+async def purchase(purchase_id: UUID) -> ResponseReturnValue:
+    return await page("purchase.html", await context.purchase(purchase_id, account_id=g.account.id))
 
 
 @blueprint.get("/consultations")

@@ -9,7 +9,6 @@ from core.accounts import profile
 from core.billing import bundles, timeline
 from core.billing.money import format_money
 from core.billing.receipts import shown_number
-from core.credits import ledger
 from core.credits.timeline import Happening
 from core.database import transaction
 from web import admin
@@ -135,10 +134,8 @@ async def account(account_id: UUID, *, after: str) -> dict[str, Any]:
     async with transaction() as session:
         person = await admin.view(session, account_id)
         happenings = await timeline.page(session, place, account_id=account_id)
-        expiry = await ledger.next_expiry(session, account_id=account_id)
     return {
         "person": person,
-        "expiry": expiry,
         "lines": [told(one) for one in happenings],
         "next": admin.happened(happenings)["next"],
         "first": not after,

@@ -3,13 +3,15 @@
 Each raises core.errors.NotFound for what is not there or not the account's.
 """
 
+from datetime import UTC, datetime
 from typing import Any, cast
 from uuid import UUID
 
 from quart import g, request
 
 from core.accounts import web_sessions
-from core.billing import purchases
+from core.billing import bundles, purchases
+from core.billing.refunds import overviews
 from core.consultations import catalogue, queries
 from core.credits import ledger
 from core.database import transaction
@@ -20,13 +22,13 @@ from web.security import csrf_token, nonce
 from web.shapes import (
     AccountFacts,
     BundleFacts,
-    Bundles,
     ConsultationFacts,
     ConsultationRow,
     Consultations,
     CreditFacts,
     Entries,
     PurchaseFacts,
+    Purchases,
     ServiceFacts,
     SessionFacts,
     Sessions,
@@ -62,8 +64,23 @@ async def service(slug: str) -> shapes.ServicePageFacts:
     return {"service": cast("ServiceFacts", described)}
 
 
-async def buying() -> Bundles:
-    return {"bundles": _bundles()}
+NEWEST = 5  # purchases on the page of the bundles
+
+
+async def buying(*, account_id: UUID, currency: str | None) -> shapes.BuyingFacts:
+    """The bundles in a currency that there is; in another, in the default one."""
+    sold = _bundles()
+    async with transaction() as session:
+        expiry = await ledger.next_expiry(session, account_id=account_id)
+    bought = await purchases_page(account_id=account_id, after=None, limit=NEWEST)
+    return {
+        "bundles": sold,
+        "currencies": list(sold[0]["prices"]),
+        "currency": currency if currency in sold[0]["prices"] else bundles.DEFAULT,
+        "expiry": expiry,
+        "purchases": bought["purchases"],
+        "older": bought["next"] is not None,
+    }
 
 
 async def purchase(purchase_id: UUID, *, account_id: UUID) -> shapes.PurchasePageFacts:
@@ -71,6 +88,16 @@ async def purchase(purchase_id: UUID, *, account_id: UUID) -> shapes.PurchasePag
     async with transaction() as session:
         bought = await billing.shown(session, await purchases.get(session, purchase_id, account_id=account_id))
     return {"purchase": cast("PurchaseFacts", bought)}
+
+
+async def purchases_page(*, account_id: UUID, after: str | None, limit: int = billing.PAGE) -> Purchases:
+    async with transaction() as session:
+        found = await purchases.page(session, account_id=account_id, after=_last_id(after), limit=limit)
+        rows = [billing.described(one) for one in await overviews(session, found, now=datetime.now(UTC))]
+    return {
+        "purchases": cast("list[PurchaseFacts]", rows),
+        "next": found[-1].id if len(found) == limit else None,
+    }
 
 
 def _last_id(after: str | None) -> UUID | None:

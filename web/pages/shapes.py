@@ -2,6 +2,7 @@
 
 from typing import TypedDict
 
+from core.credits.ledger import Expiry
 from web.shapes import AccountFacts, BundleFacts, ConsultationFacts, CreditFacts, PurchaseFacts, ServiceFacts
 
 
@@ -18,6 +19,15 @@ class Common(TypedDict):
 class HomeFacts(TypedDict):
     services: list[ServiceFacts]
     bundles: list[BundleFacts]
+
+
+class BuyingFacts(TypedDict):
+    bundles: list[BundleFacts]
+    currencies: list[str]
+    currency: str  # the chosen one
+    expiry: Expiry | None
+    purchases: list[PurchaseFacts]  # the newest
+    older: bool  # whether there are older ones
 
 
 class ServicePageFacts(TypedDict):

@@ -22,6 +22,12 @@ export function say(words) {
 }
 
 localTimes();
+for (const button of document.querySelectorAll("[data-opens]")) {
+  button.addEventListener("click", () => document.getElementById(button.dataset.opens).showModal());
+}
+for (const button of document.querySelectorAll("dialog [data-closes]")) {
+  button.addEventListener("click", () => button.closest("dialog").close());
+}
 document.querySelector("#menu")?.addEventListener("click", (event) => {
   if (event.target.closest("a") && event.currentTarget.matches(":popover-open")) event.currentTarget.hidePopover();
 });

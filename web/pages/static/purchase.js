@@ -10,8 +10,8 @@ const ASK_FOR = 180_000; // ms; later the statement tells
 
 const ENDS = {
   paid: ["Thank you", "received", "Your credits are there. We have mailed you a receipt."],
-  expired: ["Not paid", "expired", "The payment was not finished in time. Nothing was charged."],
-  failed: ["Not paid", "failed", "The payment did not succeed. Nothing was credited."],
+  expired: ["Not paid", "expired", "The page to pay on was open too long and has ended. Nothing was charged: choose a bundle again."],
+  failed: ["Not paid", "failed", "Your bank did not pay, so nothing was credited. Try again, with another way to pay if it lets you down again."],
 };
 
 async function end(state) {
@@ -19,7 +19,8 @@ async function end(state) {
   part("title").textContent = title;
   part("payment").textContent = payment;
   tell(words);
-  sessionStorage.removeItem(`purchase-${root.dataset.bundle}`);
+  part("waiting").hidden = true;
+  sessionStorage.removeItem(root.dataset.key);
   part(state === "paid" ? "next" : "again").hidden = false;
   if (state !== "paid") return;
   const back = sessionStorage.getItem("return");
@@ -62,6 +63,7 @@ async function follow() {
     await new Promise((resolve) => window.setTimeout(resolve, pause));
   }
   if (state in ENDS) return end(state);
+  part("waiting").hidden = true;
   return tell("Still not confirmed. The credits come by themselves once it is; your statement will show them.");
 }
 
