@@ -5,26 +5,25 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from pydantic import Field, StringConstraints
-from quart import Blueprint, Response, g, jsonify
+from quart import Blueprint, Response, g
 from quart.globals import request_ctx
 from quart.typing import ResponseReturnValue
 
-from core.accounts import profile, registration, sign_in, web_sessions
+from core.accounts import profile, registration, web_sessions
 from core.accounts.models import Account, WebSession
 from core.accounts.registration import TooYoung
 from core.database import transaction
 from core.errors import NotFound
-from web.callers import caller
+from web.callers import browser, caller
 from web.inputs import Input, IsoDate, Line, takes
 from web.openapi import answers
-from web.security import csrf_token, drop_cookie, set_cookie, site
+from web.security import set_cookie, site
 from web.session import anyone, signed_in
-from web.shapes import CodeSent, ProfileFacts, Sessions, SessionState, SignedInFacts
+from web.shapes import CodeSent, ProfileFacts, Sessions
+from web.sign_in import Email, Password, signed_out
 
 blueprint = Blueprint("accounts", __name__)
 
-Email = Annotated[str, StringConstraints(min_length=3, max_length=254)]
-Password = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
 Name = Annotated[Line, StringConstraints(max_length=200)]
 
 
@@ -45,20 +44,9 @@ class Resend(Input):
     email: Email
 
 
-class Credentials(Input):
-    email: Email
-    password: Password
-
-
 class ProfileChange(Input):
     name: Name = Field(default="", validate_default=False)
     company: Name | None = None
-
-
-def _browser() -> str:
-    """What tells this browser from others: the cookie that its CSRF token was bound to, so that there is one."""
-    cookies = request_ctx.request.cookies
-    return cookies.get(site().csrf_cookie) or cookies.get(site().session_cookie) or ""
 
 
 def _age_cookie() -> str:
@@ -85,7 +73,7 @@ async def register(data: NewAccount) -> ResponseReturnValue:
             name=data.name,
             company=data.company,
             birth_date=data.birth_date,
-            browser=_browser(),
+            browser=browser(),
             today=datetime.now(UTC).date(),
             caller=caller(),
         )
@@ -108,7 +96,7 @@ async def remember_refusal(response: Response) -> Response:
 @takes(Verification)
 async def verify(data: Verification) -> ResponseReturnValue:
     """Prove the address with the code that was mailed to it."""
-    await registration.verify(email=data.email, code=data.code, browser=_browser(), caller=caller())
+    await registration.verify(email=data.email, code=data.code, browser=browser(), caller=caller())
     return "", 204
 
 
@@ -118,66 +106,8 @@ async def verify(data: Verification) -> ResponseReturnValue:
 @takes(Resend)
 async def resend(data: Resend) -> ResponseReturnValue:
     """Ask for a new code, in the browser that registered. The answer is always the same."""
-    await registration.resend_code(email=data.email, browser=_browser(), caller=caller())
+    await registration.resend_code(email=data.email, browser=browser(), caller=caller())
     return {"state": "code_sent"}, 202
-
-
-@blueprint.post("/api/session")
-@anyone
-@answers(SignedInFacts, problems=(401, 429))
-@takes(Credentials)
-async def start_session(data: Credentials) -> ResponseReturnValue:
-    """Sign in. The CSRF token of the new session comes with the answer; the old one no longer counts."""
-    request = request_ctx.request
-    token = await sign_in.sign_in(
-        email=data.email,
-        password=data.password,
-        user_agent=request.headers.get("User-Agent", ""),
-        ip=caller().ip,
-        browser=_browser(),
-        replaces=request.cookies.get(site().session_cookie),
-    )
-    response = jsonify(
-        {
-            "state": "signed_in",
-            "methods": [],
-            "csrf_token": web_sessions.csrf_token(web_sessions.token_hash(token)),
-        }
-    )
-    set_cookie(response, site().session_cookie, token, max_age=int(web_sessions.ABSOLUTE_END.total_seconds()))
-    return response
-
-
-@blueprint.get("/api/session")
-@anyone
-@answers(SessionState)
-async def show_session() -> ResponseReturnValue:
-    """Who is signed in, and the CSRF token to send as X-CSRF-Token with every unsafe call."""
-    account = g.account
-    return {
-        "state": "anonymous" if account is None else "signed_in",
-        "csrf_token": csrf_token(),
-        "account": None
-        if account is None
-        else {"id": account.id, "email": account.email, "name": account.name, "role": account.role},
-    }
-
-
-@blueprint.delete("/api/session")
-@signed_in
-@answers(None, status=204)
-async def end_session() -> ResponseReturnValue:
-    """Sign out here."""
-    async with transaction() as session:
-        await web_sessions.end_session(session, token=request_ctx.request.cookies[site().session_cookie])
-    return _signed_out()
-
-
-def _signed_out() -> Response:
-    response = Response("", 204)
-    drop_cookie(response, site().session_cookie)
-    response.headers["Clear-Site-Data"] = '"cache", "storage"'
-    return response
 
 
 @blueprint.get("/api/sessions")
@@ -211,7 +141,7 @@ async def revoke_session(session_id: UUID) -> ResponseReturnValue:
     async with transaction() as session:
         if not await web_sessions.revoke_session(session, account_id=g.account.id, session_id=session_id):
             raise NotFound
-    return _signed_out() if session_id == g.account.session_id else ("", 204)
+    return signed_out() if session_id == g.account.session_id else ("", 204)
 
 
 def _shown(account: Account) -> dict[str, Any]:

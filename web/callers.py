@@ -11,6 +11,7 @@ from werkzeug.datastructures import Headers
 from core.audit import Caller
 from core.settings import Edge, settings
 from web.errors import request_id
+from web.security import site
 
 NO_NETWORK = "<local>"  # as Quart calls the peer of what came by a Unix socket, or from a test
 
@@ -23,6 +24,12 @@ def caller() -> Caller:
         user_agent=request.headers.get("User-Agent", ""),
         request_id=request_id(),
     )
+
+
+def browser() -> str:
+    """What tells this browser from others: the cookie that its CSRF token was bound to, so that there is one."""
+    cookies = request_ctx.request.cookies
+    return cookies.get(site().csrf_cookie) or cookies.get(site().session_cookie) or ""
 
 
 def client_ip(edge: Edge, headers: Headers, peer: str) -> str:

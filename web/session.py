@@ -1,6 +1,7 @@
-"""Who may call a route, said beside each route by one of five words, and who is calling."""
+"""Who may call a route, said beside each route by one of six words, and who is calling."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from ipaddress import ip_address
 from typing import Any, TypeVar
@@ -16,6 +17,8 @@ from core.errors import ClofyError, Kind, NotFound
 from web import security
 
 MARK = "clofy_permission"
+ENROLLING_MARK = "clofy_enrolling"
+FRESH_FOR = timedelta(minutes=30)
 FORWARDING_HEADERS = ("X-Azure-FDID", "X-Forwarded-For", "Forwarded", "Via")
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -27,13 +30,29 @@ class NotSignedIn(ClofyError):
     kind = Kind.UNAUTHENTICATED
 
 
+class SignInAgain(ClofyError):
+    """Please sign in again: this needs to know that it is still you."""
+
+    kind = Kind.FORBIDDEN
+
+
+class SecondFactorNeeded(ClofyError):
+    """Admins need an authenticator app or a passkey. Set one up on the security page first."""
+
+    kind = Kind.FORBIDDEN
+
+
 class Permission(StrEnum):
     ANYONE = "anyone"
     SIGNED_IN = "signed_in"
+    FRESH = "fresh"
     ADMIN = "admin"
     INTERNAL = "internal"
     WEBHOOK = "webhook"
     OPEN = "open"
+
+
+NEEDS_ACCOUNT = frozenset({Permission.SIGNED_IN, Permission.FRESH, Permission.ADMIN})
 
 
 def _mark(function: F, permission: Permission) -> F:
@@ -49,6 +68,17 @@ def anyone(function: F) -> F:
 def signed_in(function: F) -> F:
     """For those who are signed in; `g.account` is a SignedIn."""
     return _mark(function, Permission.SIGNED_IN)
+
+
+def fresh(function: F) -> F:
+    """For those who have proven within half an hour who they are: what changes how one signs in, or gives all away."""
+    return _mark(function, Permission.FRESH)
+
+
+def enrolling(function: F) -> F:
+    """Also for admins without a second factor, who are kept out of everything else until they have one."""
+    setattr(function, ENROLLING_MARK, True)
+    return function
 
 
 def admin_only(function: F) -> F:
@@ -97,18 +127,24 @@ def _from_inside(headers: Headers) -> bool:
     return peer.is_loopback or peer.is_private
 
 
-def require(permission: Permission, account: SignedIn | None) -> None:
-    if permission in (Permission.SIGNED_IN, Permission.ADMIN) and account is None:
+def require(permission: Permission, account: SignedIn | None, *, is_enrolling: bool = False) -> None:
+    if permission not in NEEDS_ACCOUNT:
+        return
+    if account is None:
         raise NotSignedIn
-    if permission is Permission.ADMIN and (account is None or account.role != Role.ADMIN):
+    if permission is Permission.ADMIN and account.role != Role.ADMIN:
         raise NotFound
+    if account.role == Role.ADMIN and account.factor is None and not is_enrolling:
+        raise SecondFactorNeeded
+    if permission is Permission.FRESH and datetime.now(UTC) - account.proven_at > FRESH_FOR:
+        raise SignInAgain
 
 
 class Guard:
     """Checks every request and every socket before its route, in one place."""
 
-    def __init__(self, site: security.Site, permissions: dict[str, Permission]) -> None:
-        self.site, self.permissions = site, permissions
+    def __init__(self, site: security.Site, permissions: dict[str, Permission], enrolling: frozenset[str]) -> None:
+        self.site, self.permissions, self.enrolling = site, permissions, enrolling
 
     async def check_request(self) -> None:
         request = request_ctx.request
@@ -144,11 +180,13 @@ class Guard:
     async def _identify(self, asked: BaseRequestWebsocket, permission: Permission) -> None:
         if (token := asked.cookies.get(self.site.session_cookie)) is not None:
             g.account = await find_session(token)
-        require(permission, g.account)
+        require(permission, g.account, is_enrolling=asked.endpoint in self.enrolling)
 
 
 def install(app: Quart) -> None:
     """Guard all routes of the application; call it when all are there."""
-    guard = Guard(app.extensions["site"], permissions_of(app))
+    views = app.view_functions.items()
+    enrolls = frozenset(endpoint for endpoint, view in views if getattr(view, ENROLLING_MARK, False))
+    guard = Guard(app.extensions["site"], permissions_of(app), enrolls)
     app.before_request(guard.check_request)
     app.before_websocket(guard.check_websocket)

@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, SmallInteger, func, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, SmallInteger, false, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.database import Base
@@ -28,6 +28,7 @@ class Account(Base):
     role: Mapped[str] = mapped_column(server_default=Role.USER)
     email_verified_at: Mapped[datetime | None]
     disabled_at: Mapped[datetime | None]
+    email_codes: Mapped[bool] = mapped_column(server_default=false())  # a code by mail is asked for in new browsers
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
@@ -66,3 +67,5 @@ class WebSession(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     seen_at: Mapped[datetime] = mapped_column(server_default=func.now())
     expires_at: Mapped[datetime]  # the absolute end; the idle one follows from seen_at
+    proven_at: Mapped[datetime] = mapped_column(server_default=func.now())  # when somebody last proved who they are
+    factor: Mapped[str | None]  # by which second factor, as in core/accounts/factors; empty: by the password alone

@@ -8,17 +8,24 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.accounts.models import Account, WebSession
 from core.direct import Hot, direct
+from core.errors import ClofyError, Kind
 from core.settings import settings
 
 ABSOLUTE_END = timedelta(days=30)  # the longest that security.md 39 allows without a second factor
 IDLE_END = timedelta(days=14)  # a decision of issue 2, for now; the issue on accounts sets it by role
 TOUCHED_EVERY = timedelta(minutes=1)  # so that reading a page does not write a row
 AGENT_LENGTH = 300  # characters kept of what a browser calls itself
+
+
+class SessionOver(ClofyError):
+    """You were signed out meanwhile; please sign in again."""
+
+    kind = Kind.UNAUTHENTICATED
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +38,8 @@ class SignedIn:
     role: str
     session_id: UUID
     csrf_token: str
+    proven_at: datetime  # when they last proved who they are
+    factor: str | None  # by which second factor (core/accounts/factors); None: by the password alone
 
 
 _LIVE = (
@@ -45,7 +54,10 @@ FROM_LIVE = """
       and session.seen_at > now() - cast(:idle_end as interval)
       and account.disabled_at is null
 """
-_FIND = Hot("select session.id, session.seen_at, account.id, account.email, account.name, account.role" + FROM_LIVE)
+_FIND = Hot(f"""
+    select session.id, session.seen_at, account.id, account.email, account.name, account.role,
+           session.proven_at, session.factor {FROM_LIVE}
+""")  # both parts are ours
 _TOUCH = Hot("""
     update web_sessions set seen_at = now()
     where token_hash = :token_hash and seen_at < now() - cast(:touched_every as interval)
@@ -70,19 +82,26 @@ async def find_session(token: str) -> SignedIn | None:
         row = await _FIND.one(unit, token_hash=hashed, idle_end=IDLE_END)
         if row is None:
             return None
-        session_id, seen_at, account_id, email, name, role = row
+        session_id, seen_at, account_id, email, name, role, proven_at, factor = row
         if datetime.now(UTC) - seen_at > TOUCHED_EVERY:
             # An UPDATE of a row that a parallel sign-out deleted changes nothing: it cannot bring a session back.
             await _TOUCH.all(unit, token_hash=hashed, touched_every=TOUCHED_EVERY)
-    return SignedIn(account_id, email, name, role, session_id, csrf_token(hashed))
+    return SignedIn(account_id, email, name, role, session_id, csrf_token(hashed), proven_at, factor)
 
 
 async def start_session(
-    session: AsyncSession, *, account_id: UUID, user_agent: str, ip: str, replaces: str | None = None
+    session: AsyncSession,
+    *,
+    account_id: UUID,
+    user_agent: str,
+    ip: str,
+    replaces: str | None = None,
+    factor: str | None = None,
 ) -> str:
     """Sign a browser in under a fresh id and return its token, which is kept nowhere else.
 
     replaces: the token that the browser came with; its session ends, whoever it belonged to
+    factor: the second factor that was given; None: the password was enough
     """
     if replaces is not None:
         await end_session(session, token=replaces)
@@ -94,10 +113,37 @@ async def start_session(
             user_agent=user_agent[:AGENT_LENGTH],
             ip=ip,
             expires_at=func.now() + ABSOLUTE_END,
+            factor=factor,
         )
     )
     await session.flush()
     return token
+
+
+async def rotate_session(session: AsyncSession, *, token: str, factor: str | None = None) -> str:
+    """Put a session under a fresh id and return its token.
+
+    factor: a second factor that was proven just now; None: it stays as it was
+    Raises SessionOver if it was ended meanwhile: then what the caller has done in this transaction is undone too.
+    """
+    fresh = secrets.token_urlsafe(32)
+    mine = update(WebSession).where(WebSession.token_hash == token_hash(token))
+    kept = func.coalesce(factor, WebSession.factor)
+    rotated = mine.values(token_hash=token_hash(fresh), factor=kept).returning(WebSession.id)
+    if await session.scalar(rotated) is None:
+        raise SessionOver
+    return fresh
+
+
+async def forget_factor(session: AsyncSession, *, token: str) -> None:
+    """The account has no second factor any more, so its session goes on by the password alone."""
+    await session.execute(update(WebSession).where(WebSession.token_hash == token_hash(token)).values(factor=None))
+
+
+async def end_other_sessions(session: AsyncSession, *, account_id: UUID, token: str) -> None:
+    """All but this one."""
+    others = (WebSession.account_id == account_id, WebSession.token_hash != token_hash(token))
+    await session.execute(delete(WebSession).where(*others))
 
 
 async def end_session(session: AsyncSession, *, token: str) -> None:

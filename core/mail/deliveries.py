@@ -15,7 +15,9 @@ from core.mail.models import Delivery, DeliveryState
 from core.queue import TaskName
 
 SECRET_FACTS = ("code",)  # wiped when the mail is sent or given up
-HARMLESS_TWICE = frozenset({"verification"})  # somebody waits for it, and a second copy says nothing new
+HARMLESS_TWICE = frozenset(
+    {"verification", "sign_in_code", "lost_factor_code"}
+)  # somebody waits for it, and a second copy says nothing new
 
 
 class OutcomeUnknown(ClofyError):

@@ -22,6 +22,10 @@ SUBJECTS = {
     "refund_sent": "Your refund is on its way",
     "refund_failed": "Your refund did not go through",
     "payment_failed": "Your payment did not go through",
+    "security_change": "A change to how you sign in",
+    "sign_in_code": "Your code to sign in",
+    "lost_factor_code": "Your code for a lost second factor",
+    "lost_factor_asked": "Your second factor is to be removed",
     "dispute_opened": "Your bank questions a payment to Clofy Cloud",
 }
 UNSAFE = re.compile(r"[\x00-\x1f\x7f]")
