@@ -25,11 +25,13 @@ from web import (
     security,
     session,
 )
+    sign_in,
 
 BLUEPRINTS: tuple[Blueprint, ...] = (
     probes.blueprint,
     accounts.blueprint,
     billing.blueprint,
+    sign_in.blueprint,
     credits.blueprint,
     receipts.blueprint,
     consultations.blueprint,

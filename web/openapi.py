@@ -13,7 +13,7 @@ from werkzeug.routing import BaseConverter, Rule, UUIDConverter
 from web import inputs
 from web.replay import LONGEST_KEY
 from web.security import SAFE_METHODS
-from web.session import MARK, Permission, open_to_all
+from web.session import MARK, NEEDS_ACCOUNT, Permission, open_to_all
 from web.shapes import Problem
 
 API_VERSION = "0.1.0"
@@ -87,9 +87,9 @@ class _Description(OpenAPIProvider):
         permission = getattr(function, MARK)
         needed: dict[str, list[str]] = {}
         problems = {400, 503, *getattr(function, PROBLEMS, ())}
-        if permission in (Permission.SIGNED_IN, Permission.ADMIN):
+        if permission in NEEDS_ACCOUNT:
             needed["session"] = []
-            problems.add(401)
+            problems |= {401, 403}  # 403: for admins without a second factor; and where a fresh sign-in is needed
         if unsafe and permission is not Permission.WEBHOOK:
             needed["csrf"] = []
             problems.add(403)

@@ -44,7 +44,7 @@ class CodeSent(TypedDict):
 
 class SignedInFacts(TypedDict):
     state: Literal["signed_in", "second_factor"]
-    methods: list[str]
+    methods: list[Literal["passkey", "totp", "recovery_code", "email_code"]]  # best first; one of them is to follow
     csrf_token: str
 
 
@@ -53,6 +53,10 @@ class AccountFacts(TypedDict):
     name: str
     email: str
     role: str
+class PasskeyOptions(TypedDict):
+    options: dict[str, Any]  # for PublicKeyCredential.parse...OptionsFromJSON() (WebAuthn, level 3)
+
+
 
 
 class SessionState(TypedDict):
