@@ -24,14 +24,14 @@ from web import (
     receipts,
     security,
     session,
-)
     sign_in,
+)
 
 BLUEPRINTS: tuple[Blueprint, ...] = (
     probes.blueprint,
     accounts.blueprint,
-    billing.blueprint,
     sign_in.blueprint,
+    billing.blueprint,
     credits.blueprint,
     receipts.blueprint,
     consultations.blueprint,

@@ -48,15 +48,15 @@ class SignedInFacts(TypedDict):
     csrf_token: str
 
 
+class PasskeyOptions(TypedDict):
+    options: dict[str, Any]  # for PublicKeyCredential.parse...OptionsFromJSON() (WebAuthn, level 3)
+
+
 class AccountFacts(TypedDict):
     id: Id
     name: str
     email: str
     role: str
-class PasskeyOptions(TypedDict):
-    options: dict[str, Any]  # for PublicKeyCredential.parse...OptionsFromJSON() (WebAuthn, level 3)
-
-
 
 
 class SessionState(TypedDict):
