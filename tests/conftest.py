@@ -1,7 +1,8 @@
 """What all tests share: a house of real services, and this process's view of it."""
 
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -13,6 +14,7 @@ from core.credits import ledger
 from core.database import engine, sessions, transaction
 from core.direct import close_connections
 from core.queue import close_doorbell
+from core.telemetry import start_logging
 from sandbox.postgres import scratch_directory
 from tests import makers
 from tests.house import House
@@ -69,3 +71,16 @@ async def app(house: House) -> AsyncIterator[Quart]:
 @pytest.fixture
 def client(app: Quart) -> TestClientProtocol:
     return app.test_client()
+
+
+@pytest.fixture
+def alarms(caplog: pytest.LogCaptureFixture) -> Callable[[], list[dict[str, Any]]]:
+    """What was logged as an error since this was asked last: the event and its facts."""
+    start_logging("tests")  # as a process of ours does; before it, loggers print
+
+    def since() -> list[dict[str, Any]]:
+        told = [one.msg for one in caplog.records if one.levelname == "ERROR" and isinstance(one.msg, dict)]
+        caplog.clear()
+        return told
+
+    return since

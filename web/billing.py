@@ -10,6 +10,7 @@ from quart import Blueprint, g, request
 from quart.typing import ResponseReturnValue
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from core import limits
 from core.billing import bundles, purchases, refunds, stripe_api, stripe_events, stripe_facts, taking_up
 from core.billing.models import Dispute, Purchase, Refund
 from core.billing.money import format_money
@@ -66,15 +67,18 @@ def listed_bundles() -> list[dict[str, Any]]:
 
 @blueprint.post("/api/purchases")
 @signed_in
-@answers(CheckoutFacts, status=201, keyed=True)
+@answers(CheckoutFacts, status=201, keyed=True, problems=(429,))
 @takes(NewPurchase)
 async def buy(data: NewPurchase) -> ResponseReturnValue:
     """Begin a purchase; the same Idempotency-Key gets the same one, and its page is made when Stripe answers."""
     key = attempt_key() or str(uuid4())
+    tried = await limits.admit(purchases.BEGIN, account=str(g.account.id), ip="")
     async with transaction() as session:
         purchase = await purchases.start(
             session, account_id=g.account.id, bundle=data.bundle, currency=data.currency, attempt_key=key
         )
+        if purchase.checkout_url is not None:
+            await limits.succeeded(session, tried)  # the same click again is no further try
     checkout_url = purchase.checkout_url
     if checkout_url is None:
         home = settings().public_url

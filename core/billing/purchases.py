@@ -13,9 +13,14 @@ from core.billing import bundles, stripe_api
 from core.billing.models import Purchase, PurchaseState
 from core.billing.stripe_facts import Checkout
 from core.errors import ClofyError, Kind, NotFound
+from core.limits import DAY, HOUR, Limit, Window
 from core.queue import TaskName
 
 ASK_AGAIN = timedelta(seconds=2)  # a waiting page polls each second; Stripe allows 100 reads a second in all
+
+
+# Each makes a page at Stripe. Who buys in earnest needs a few; the rest tries cards, or Stripe's patience.
+BEGIN = Limit("purchases", account=(Window(20, HOUR), Window(60, DAY)))
 
 
 class AttemptKeyReused(ClofyError):

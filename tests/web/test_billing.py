@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 from quart import Quart, Response
 from quart.typing import TestClientProtocol as Client
+from sqlalchemy import func, select
 
 from core.billing.models import Purchase
 from core.database import transaction
@@ -178,6 +179,24 @@ async def test_only_the_signed_in_buy_and_only_from_our_own_pages(web: Client, b
     forged = await buy(web, {name: value for name, value in buyer.items() if name != "X-CSRF-Token"})
 
     assert (unknown.status_code, forged.status_code) == (401, 403)
+
+
+async def test_twenty_purchases_an_hour_are_enough_and_the_same_click_is_one(web: Client) -> None:
+    account_id = await make_buyer()
+    buyer, other = await sign_in(account_id), await sign_in(await make_buyer())
+    first = await buy(web, buyer, key="first")
+    for number in range(19):
+        assert (await buy(web, buyer, key=f"key-{number}")).status_code == 201
+        assert (await buy(web, buyer, key="first")).status_code in {201, 429}
+
+    again, one_more, others = await buy(web, buyer, key="key-1"), await buy(web, buyer), await buy(web, other)
+
+    assert (first.status_code, one_more.status_code, others.status_code) == (201, 429, 201)
+    assert (await one_more.get_json(force=True))["code"] == "too-many-tries"
+    assert again.status_code == 429
+    async with transaction() as session:
+        begun = select(func.count()).where(Purchase.account_id == account_id)
+        assert (await session.scalars(begun)).one() == 20
 
 
 async def test_when_stripe_is_down_the_same_attempt_works_later(

@@ -15,7 +15,7 @@ from core.accounts.profile import provide_account
 from core.accounts.web_sessions import csrf_token, start_session, token_hash
 from core.billing import bundles, purchases, refunds, stripe_api, taking_up
 from core.billing.models import Purchase, Refund, StripeEvent
-from core.billing.stripe_facts import Checkout
+from core.billing.stripe_facts import Checkout, checkout_of
 from core.billing.taking_up import Known, Outcome
 from core.credits import ledger
 from core.credits.models import CreditEntry
@@ -51,6 +51,56 @@ async def make_paid(*, bundle: str = "starter") -> tuple[Purchase, Checkout]:
     purchase, checkout = await make_purchase(bundle=bundle)
     await pay(checkout.id)
     return purchase, await stripe_api.fetch_session(checkout.id)
+
+
+async def make_otherwise(*, attached: bool = True, **sold: Any) -> tuple[Purchase, str]:
+    """A purchase whose session at Stripe sold something else, and was paid. Not `attached`: we do not know the session.
+
+    sold: as `session_at_stripe` takes it
+    """
+    async with transaction() as session:
+        purchase = await purchases.start(
+            session, account_id=await make_buyer(), bundle="starter", attempt_key=str(uuid4())
+        )
+    told = await session_at_stripe(purchase, **sold)
+    if attached:
+        async with transaction() as session:
+            await purchases.attach(session, purchase.id, checkout_of(told))
+    await pay(told["id"])
+    return purchase, told["id"]
+
+
+async def session_at_stripe(
+    purchase: Purchase,
+    *,
+    quantity: int = 1,
+    amount_minor: int = 500,
+    currency: str = "usd",
+    reference: str | None = None,
+    named: str | None = None,
+) -> dict[str, Any]:
+    """A session for a purchase as we would never open it."""
+    price = "line_items[0][price_data]"
+    form = {
+        "mode": "payment",
+        "success_url": RETURN_URLS["success_url"],
+        "client_reference_id": reference or str(purchase.id),
+        "metadata[purchase]": named or str(purchase.id),
+        "payment_intent_data[metadata][purchase]": named or str(purchase.id),
+        "line_items[0][quantity]": str(quantity),
+        f"{price}[currency]": currency,
+        f"{price}[unit_amount]": str(amount_minor),
+        f"{price}[product_data][name]": "Starter",
+    }
+    told: dict[str, Any] = await at_stripe("POST", "/v1/checkout/sessions", form=form)
+    return told
+
+
+async def payment_at_stripe(purchase: Purchase, *, named: str | None = None) -> str:
+    """A payment by a session that we did not open, which names a purchase."""
+    session_id = (await session_at_stripe(purchase, named=named))["id"]
+    await pay(session_id)
+    return str((await at_stripe("GET", f"/v1/checkout/sessions/{session_id}"))["payment_intent"])
 
 
 async def know(purchase: Purchase) -> Known:
@@ -123,9 +173,7 @@ async def letters_of(purchase: Purchase) -> list[str]:
 async def sign_in(account_id: UUID) -> dict[str, str]:
     """The headers of a browser that is signed in."""
     async with transaction() as session:
-        token = await start_session(
-            session, account_id=account_id, user_agent="tests", ip="127.0.0.1", factor="totp"
-        )
+        token = await start_session(session, account_id=account_id, user_agent="tests", ip="127.0.0.1")
     secure = settings().public_url.startswith("https:")
     name = "__Host-clofy" if secure else "clofy"
     return {"Cookie": f"{name}={token}", "X-CSRF-Token": csrf_token(token_hash(token)), "Host": host()}
@@ -135,13 +183,15 @@ def host() -> str:
     return settings().public_url.split("//")[1]
 
 
-async def at_stripe(method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+async def at_stripe(
+    method: str, path: str, body: dict[str, Any] | None = None, *, form: dict[str, str] | None = None
+) -> Any:
     """What payers, banks and operators do at the stand-in."""
     key = settings().stripe_api_key.get_secret_value()
     async with httpx.AsyncClient(
         base_url=settings().stripe_api_base, headers={"Authorization": f"Bearer {key}"}
     ) as web:
-        answer = await web.request(method, path, json=body)
+        answer = await web.request(method, path, json=body, data=form)
     assert answer.is_success, answer.text
     return answer.json()
 
