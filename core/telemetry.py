@@ -9,6 +9,7 @@ from structlog.tracebacks import ExceptionDictTransformer
 
 # Libraries that tell each request or task at INFO: a line each costs more than it says.
 CHATTY = (
+    "azure",
     "celery.app.trace",
     "celery.worker.strategy",
     "httpcore",

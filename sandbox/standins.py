@@ -2,11 +2,42 @@
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
+from sandbox.certificates import files_of
 from sandbox.processes import Child, StartsAndStops, free_port, listens
 
 ROOT = Path(__file__).parent.parent
+
+
+class KeyVault(StartsAndStops):
+    """The vault, which speaks TLS; `settings` is what a process of ours needs to read it.
+
+    secrets: what it holds when it is first started, as CLOFY_*
+    """
+
+    def __init__(self, directory: Path, *, secrets: Mapping[str, str], token: str, port: int | None = None) -> None:
+        self.port = port or free_port()
+        self.url = f"https://127.0.0.1:{self.port}"
+        self.ca_file = files_of(directory.resolve()).authority
+        self.settings = {
+            "CLOFY_VAULT_URL": self.url,
+            "CLOFY_VAULT_CA_FILE": str(self.ca_file),
+            "CLOFY_VAULT_TOKEN": token,
+        }
+        words = ["-m", "sandbox.vault", "--directory", str(directory.resolve()), "--port", str(self.port)]
+        environ = os.environ | secrets | {"CLOFY_VAULT_TOKEN": token, "PYTHONUNBUFFERED": "1"}
+        log = directory.resolve() / "log" / "vault.log"
+        self.child = Child("vault", [sys.executable, *words], log=log, environ=environ, directory=ROOT)
+
+    def start(self) -> None:
+        """Returns when it listens."""
+        self.child.start()
+        self.child.wait_until(lambda: listens(self.port))
+
+    def stop(self) -> None:
+        self.child.stop()
 
 
 class StandIns(StartsAndStops):
