@@ -82,7 +82,7 @@ class Settings(BaseSettings):
     stripe_api_key: SecretStr = SecretStr("")
     stripe_api_base: str = "https://api.stripe.com"
     stripe_webhook_secrets: SecretStr = SecretStr("")
-    breached_passwords_url: str = Field("", pattern=r"^(https?://[^/]+)?$")  # empty: not asked
+    breached_passwords_url: str = Field("", pattern=r"^(https://[^/]+|http://127\.0\.0\.1:\d+)?$")  # empty: not asked
     smtp_url: str = Field(pattern=r"^smtps?://")
     mail_from: str = "Clofy Cloud <no-reply@clofy.cloud>"
     seller: str = "Clofy Cloud"  # who sells, on receipts; its lines with semicolons between

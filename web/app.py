@@ -20,6 +20,7 @@ from web import (
     live,
     openapi,
     pages,
+    passwords,
     probes,
     receipts,
     security,
@@ -38,6 +39,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     jobs.blueprint,
     live.blueprint,
     admin.blueprint,
+    passwords.blueprint,
     pages.blueprint,
 )
 

@@ -42,6 +42,11 @@ class CodeSent(TypedDict):
     state: Literal["code_sent"]
 
 
+class PasswordStrength(TypedDict):
+    score: int  # 0, guessed at once, to 4
+    rule: str | None  # the one that it breaks; null if it may be set
+
+
 class SignedInFacts(TypedDict):
     state: Literal["signed_in", "second_factor"]
     methods: list[Literal["passkey", "totp", "recovery_code", "email_code"]]  # best first; one of them is to follow

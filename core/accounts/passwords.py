@@ -4,18 +4,21 @@ import asyncio
 import os
 import secrets
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TypeVar
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from core.accounts import strength
+from core.accounts.breaches import is_breached
 from core.errors import InvalidInput, Unavailable
 
 MIN_LENGTH = 15  # code points, while the password is the only factor (NIST SP 800-63B-4, 3.1.1.2)
 MAX_BYTES = 1024  # before hashing; longer ones are refused, never cut (security.md 8)
-MIN_DISTINCT = 5  # characters; "aaaaaaaaaaaaaaa" is long and no secret
+MIN_DISTINCT = 5  # characters; in some scripts zxcvbn sees no pattern
 WAITING = 32  # hashes asked for at once; beyond that the asker is told to come back
 THREADS = min(2, os.cpu_count() or 1)  # a hash holds a core for its whole time; the event loop needs one too
 
@@ -42,15 +45,42 @@ def normalise(password: str) -> str:
     return unicodedata.normalize("NFKC", password)
 
 
-def check_password(password: str, *, field: str = "password") -> None:
-    """Raise InvalidInput for a password that may not be set. No rule on kinds of characters, on purpose."""
-    length = len(normalise(password))
-    if length < MIN_LENGTH:
-        raise InvalidInput(field=field, rule=f"must have at least {MIN_LENGTH} characters")
-    if len(normalise(password).encode()) > MAX_BYTES:
-        raise InvalidInput(field=field, rule=f"must have at most {MAX_BYTES} bytes")
-    if len(set(password)) < MIN_DISTINCT:
-        raise InvalidInput(field=field, rule="must not be one character over and over")
+@dataclass(frozen=True)
+class Assessment:
+    """score: 0 (guessed at once) to 4. rule: which one a password breaks; None if it may be set."""
+
+    score: int
+    rule: str | None
+
+
+async def assess(password: str, *, about: Collection[str | None] = ()) -> Assessment:
+    """How good a password is, as far as we can tell by ourselves. No rule on kinds of characters, on purpose.
+
+    about: what is known of the person: address, name, company
+    """
+    text = normalise(password)
+    if len(text.encode()) > MAX_BYTES:
+        return Assessment(0, f"must have at most {MAX_BYTES} bytes")
+    around = strength.words_around(*about)
+    score = await strength.guessability(text, around)
+    if len(text) < MIN_LENGTH:
+        return Assessment(min(score, 2), f"must have at least {MIN_LENGTH} characters")
+    if strength.is_common(text):
+        return Assessment(0, "must not be one that many people have")
+    if strength.is_known(text, around):
+        return Assessment(min(score, 1), "must have more in it than your name, your address and ours")
+    if len(set(text)) < MIN_DISTINCT or score < strength.ENOUGH:
+        return Assessment(min(score, 2), "must be harder to guess: take more words, without a pattern")
+    return Assessment(score, None)
+
+
+async def check_password(password: str, *, about: Collection[str | None] = (), field: str = "password") -> None:
+    """Raise InvalidInput for a password that may not be set: `assess` says so, or it was stolen somewhere."""
+    rule = (await assess(password, about=about)).rule
+    if rule is None and await is_breached(normalise(password)):
+        rule = "must not be one that was stolen somewhere and is tried everywhere"
+    if rule is not None:
+        raise InvalidInput(field=field, rule=rule)
 
 
 async def _in_thread(call: Callable[[], _T]) -> _T:

@@ -68,8 +68,8 @@ async def register(
     """
     check_age(birth_date, today=today)
     address = parse_address(email)
-    check_password(password)
     await limits.admit(limits.MAILS, account=None, ip=caller.ip)
+    await check_password(password, about=(address.email, name, company))
     wanted = Registration(password_hash=await hash_password(password), name=name, company=company)
     async with transaction() as session:
         account_id = await _unproven_account(session, address=address, wanted=wanted)

@@ -21,13 +21,13 @@ VENDORS = {  # DESIGN.md 3: a vendor's SDK is imported by one file, so that its 
     "stripe": {"core/billing/stripe_api.py"},
     "aiosmtplib": {"core/mail/smtp.py"},
     "argon2": {"core/accounts/passwords.py"},
+    "zxcvbn": {"core/accounts/strength.py"},
     "cryptography": {"core/sealing.py"},
-}
     "azure": {"core/vault.py"},
     "pyotp": {"core/accounts/factors/totp.py"},
     "segno": {"core/accounts/factors/totp.py"},
     "webauthn": {"core/accounts/factors/webauthn_api.py"},
-    "azure": {"core/vault.py"},
+}
 
 
 # By celery, quart, pydantic[email] and openai, whose parts they are.
