@@ -112,7 +112,7 @@ async def overviews(session: AsyncSession, purchases: Sequence[Purchase], *, now
     ids = [one.id for one in purchases]
     all_returns = await returns.known_of(session, ids)
     numbered = await session.execute(select(Receipt.purchase_id, Receipt.number).where(Receipt.purchase_id.in_(ids)))
-    receipts = dict(row.tuple() for row in numbered)
+    receipts = {purchase_id: number for purchase_id, number in numbered}  # noqa: C416  # rows, not pairs
     shown = []
     for one in purchases:
         known = all_returns.get(one.id, Returns())

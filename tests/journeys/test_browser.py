@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 import pytest
 from playwright.async_api import Browser, async_playwright, expect
@@ -212,6 +213,11 @@ async def test_no_page_keeps_anybody_out(stack: Stack, person: Person, window: W
         "/credits",
         f"/credits/return?purchase={purchase['id']}",
         "/statement",
+        "/statement?kind=usage",
+        "/statement?kind=expiry",
+        "/statement/months",
+        f"/statement/months/{datetime.now(UTC):%Y-%m}",
+        "/receipts",
         "/account",
         "/nothing",
     ):

@@ -10,7 +10,7 @@ from quart import Blueprint, Response, g, redirect, render_template, request
 from quart.typing import ResponseReturnValue
 
 from core.errors import NotFound
-from web.pages import admin_context, context
+from web.pages import admin_context, context, statement_context
 from web.pages.assets import assets, static_url
 from web.pages.filters import FILTERS
 from web.pages.paths import local_path
@@ -126,9 +126,25 @@ async def consultation(consultation_id: UUID) -> ResponseReturnValue:
 @blueprint.get("/statement")
 @signed_in
 async def statement() -> ResponseReturnValue:
-    return await page(
-        "statement.html", await context.statement(account_id=g.account.id, after=request.args.get("after"))
-    )
+    return await page("statement.html", await statement_context.statement(account_id=g.account.id))
+
+
+@blueprint.get("/statement/months")
+@signed_in
+async def months() -> ResponseReturnValue:
+    return await page("months.html", await statement_context.months(account_id=g.account.id))
+
+
+@blueprint.get("/statement/months/<name>")
+@signed_in
+async def month(name: str) -> ResponseReturnValue:
+    return await page("month.html", await statement_context.month(name, account_id=g.account.id))
+
+
+@blueprint.get("/receipts")
+@signed_in
+async def receipts() -> ResponseReturnValue:
+    return await page("receipts.html", await statement_context.receipts_page(account_id=g.account.id))
 
 
 @blueprint.get("/account")

@@ -4,7 +4,7 @@ Each raises core.errors.NotFound for what is not there or not the account's.
 """
 
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import cast
 from uuid import UUID
 
 from quart import g, request
@@ -26,7 +26,6 @@ from web.shapes import (
     ConsultationRow,
     Consultations,
     CreditFacts,
-    Entries,
     PurchaseFacts,
     Purchases,
     ServiceFacts,
@@ -40,7 +39,7 @@ async def common() -> shapes.Common:
     has: CreditFacts | None = None
     if account is not None:
         async with transaction() as session:
-            has = cast("CreditFacts", credits.shown(await ledger.balance(session, account_id=account.id)))
+            has = cast("CreditFacts", await credits.facts(session, account_id=account.id))
     path = request.full_path if request.query_string else request.path
     shown: AccountFacts | None = None
     if account is not None:
@@ -120,14 +119,6 @@ async def consultation(consultation_id: UUID, *, account_id: UUID) -> shapes.Con
     async with transaction() as session:
         found = await queries.consultation(session, consultation_id, account_id=account_id)
     return {"consultation": cast("ConsultationFacts", found)}
-
-
-async def statement(*, account_id: UUID, after: str | None) -> Entries:
-    if after and not (after.isascii() and after.isdigit() and len(after) < 19):
-        raise NotFound
-    async with transaction() as session:
-        lines: Any = await credits.statement(session, account_id=account_id, after=int(after) if after else None)
-    return cast("Entries", lines)
 
 
 async def account(*, account_id: UUID, session_id: UUID) -> Sessions:

@@ -63,6 +63,11 @@ def clock(value: str | datetime) -> str:
     return f"{when.day} {when:%b %Y, %H:%M} UTC"
 
 
+def month(name: str) -> str:
+    """A month as people write it: "2026-05" is "May 2026"."""
+    return f"{datetime.fromisoformat(f'{name}-01'):%B %Y}"
+
+
 def is_purged(value: str | datetime) -> bool:
     """Whether what was written at this time has been deleted by now."""
     return purged_on(value) < datetime.now(UTC)
@@ -106,6 +111,7 @@ FILTERS: dict[str, Callable[..., str | int | bool | datetime]] = {
     "iso": iso,
     "day": day,
     "clock": clock,
+    "month": month,
     "purged_on": purged_on,
     "is_purged": is_purged,
 }

@@ -24,7 +24,7 @@ function noteOf({ state, end_reason: reason, usage_estimated: estimated, cost_mc
   return reason === "length" ? `It reached the longest answer that was paid for. ${counted}` : counted;
 }
 
-// generation: {state, end_reason, prompt_tokens, completion_tokens, usage_estimated, hold_mc, cost_mc}
+// generation: {state, end_reason, prompt_tokens, completion_tokens, usage_estimated, hold_mc, cost_mc, ended_at}; ended_at is missing of one that ends right now
 export function fillReceipt(node, generation) {
   if (!node || !(generation.state in OUTCOMES)) return;
   const cost = generation.cost_mc ?? 0;
@@ -36,6 +36,7 @@ export function fillReceipt(node, generation) {
     hold: exact(generation.hold_mc ?? 0),
     total: exact(cost),
     back: exact(Math.max(0, (generation.hold_mc ?? 0) - cost)),
+    ended: when(generation.ended_at ?? new Date().toISOString(), "clock"),
     note: noteOf(generation),
   };
   for (const [name, words] of Object.entries(slots)) node.querySelector(`[data-slot="${name}"]`).textContent = words;
