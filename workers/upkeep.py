@@ -5,6 +5,7 @@ from typing import Any
 
 from core import replays, sealing
 from core.accounts import forgetting
+from core.billing import invariants as billing_invariants
 from core.consultations import generations, partitions
 from core.credits import invariants, ledger
 from core.database import transaction
@@ -55,7 +56,17 @@ async def check_ledger(_: Run) -> dict[str, Any]:
             kept_mc=one.kept_mc,
             expected_mc=one.expected_mc,
         )
-    return {"violations": len(found)}
+    async with transaction() as session:
+        of_billing = await billing_invariants.violations(session)
+    for breach in of_billing:
+        logger.error(
+            "billing_violation",
+            rule=breach.rule,
+            account=str(breach.account_id),
+            kept=breach.kept,
+            expected=breach.expected,
+        )
+    return {"violations": len(found) + len(of_billing)}
 
 
 @task(TaskName.RESEAL, time_allowed=timedelta(minutes=10))

@@ -1,9 +1,9 @@
 """Events and purchases taken up by their tasks, as a worker runs them: claimed, fenced, tried again, given up."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
@@ -24,6 +24,7 @@ from tests.core.billing.kit import (
     events_kept,
     jobs_with_key,
     make_buyer,
+    make_credited,
     make_event,
     make_paid,
     make_purchase,
@@ -270,3 +271,23 @@ async def test_a_mismatch_found_by_that_task_is_not_tried_again(here: Here) -> N
     job = await job_of(job_id)
     assert (job.state, job.error) == (JobState.FAILED, "mismatched-payment")
     assert await effects(purchase) == NOTHING
+
+
+async def test_a_broken_rule_of_billing_is_an_alarm_with_the_account(
+    house: House, alarms: Callable[[], list[dict[str, Any]]]
+) -> None:
+    from workers import upkeep
+
+    purchase, _ = await make_credited()
+    check = cast("Any", upkeep.check_ledger).body
+
+    for reversed_minor, told in ((5, [(5, 0)]), (0, [])):
+        async with transaction() as session:
+            which = update(Purchase).where(Purchase.id == purchase.id)
+            await session.execute(which.values(reversed_minor=reversed_minor))
+        alarms()
+        await check(None)
+        mine = [one for one in alarms() if one.get("account") == str(purchase.account_id)]
+        prices = [(one["kept"], one["expected"]) for one in mine if one["rule"].startswith("of a purchase's price")]
+        assert prices == told
+        assert {one["event"] for one in mine} <= {"billing_violation"}
