@@ -50,17 +50,17 @@ def shown(receipt: Receipt, purchase: Purchase) -> dict[str, Any]:
         "credits_mc": purchase.credits_mc,
         "amount": format_money(purchase.amount_minor, purchase.currency),
         "returned": format_money(purchase.reversed_minor, purchase.currency) if purchase.reversed_minor else None,
-        "pdf": f"/api/receipts/{receipt.number}.pdf",
+        "pdf": f"/api/receipts/{receipts.shown_number(receipt.number)}.pdf",
     }
 
 
-@blueprint.get("/<int(max=999999999999):number>.pdf")
+@blueprint.get("/<number>.pdf")
 @signed_in
 @answers("application/pdf")
-async def pdf(number: int) -> ResponseReturnValue:
+async def pdf(number: str) -> ResponseReturnValue:
     """A receipt of one's own, with what was returned until now."""
     async with transaction() as session:
-        sold = await receipts.sold(session, number, account_id=g.account.id)
+        sold = await receipts.sold(session, receipts.number_of(number), account_id=g.account.id)
     content = await asyncio.to_thread(receipt_pdf.render, sold, seller=settings().seller)
     disposition = f'attachment; filename="{sold.shown_number}.pdf"'
     return Response(content, content_type="application/pdf", headers={"Content-Disposition": disposition})

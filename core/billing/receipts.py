@@ -28,6 +28,14 @@ def shown_number(number: int) -> str:
     return f"CC-{number:06}"
 
 
+def number_of(shown: str) -> int:
+    """The number that is shown so. Raises NotFound for what no number looks like."""
+    digits = shown.removeprefix("CC-")
+    if not (digits.isascii() and digits.isdigit() and len(digits) < 19 and shown == shown_number(int(digits))):
+        raise NotFound(receipt=shown[:30])
+    return int(digits)
+
+
 async def issue_later(session: AsyncSession, purchase_id: UUID) -> None:
     """Have a worker issue the receipt: whoever credits does not wait for the one lock that numbers need."""
     payload = {"purchase_id": str(purchase_id)}
@@ -60,7 +68,6 @@ async def issue(session: AsyncSession, purchase_id: UUID) -> int:
         template="receipt",
         facts={
             "name": buyer.name,
-            "number": counter.last,
             "shown_number": shown_number(counter.last),
             "bundle_name": bundles.name_of(purchase.bundle),
             "credits": format_credits(purchase.credits_mc),

@@ -43,7 +43,7 @@ async def test_receipts_are_listed_newest_first_and_page_on(browser: Client, mon
         "credits_mc": 1_650_000,
         "amount": "$15.00",
         "returned": None,
-        "pdf": f"/api/receipts/{numbers[-1]}.pdf",
+        "pdf": f"/api/receipts/{receipts.shown_number(numbers[-1])}.pdf",
     }
 
 
@@ -51,12 +51,12 @@ async def test_a_receipt_is_a_pdf_that_changes_only_when_money_goes_back(browser
     buyer, [number] = await make_receipts(1)
     headers = await sign_in(buyer)
 
-    first = await browser.get(f"/api/receipts/{number}.pdf", headers=headers)
-    again = await browser.get(f"/api/receipts/{number}.pdf", headers=headers)
+    first = await browser.get(f"/api/receipts/{receipts.shown_number(number)}.pdf", headers=headers)
+    again = await browser.get(f"/api/receipts/{receipts.shown_number(number)}.pdf", headers=headers)
     async with transaction() as session:
         [[_, purchase]] = await receipts.page(session, account_id=buyer)
         session.add(Refund(purchase_id=purchase.id, origin="buyer", amount_minor=500, state="succeeded"))
-    later = await browser.get(f"/api/receipts/{number}.pdf", headers=headers)
+    later = await browser.get(f"/api/receipts/{receipts.shown_number(number)}.pdf", headers=headers)
 
     assert (first.status_code, first.mimetype) == (200, "application/pdf")
     assert first.headers["Content-Disposition"] == f'attachment; filename="{receipts.shown_number(number)}.pdf"'
@@ -71,9 +71,10 @@ async def test_a_receipt_of_somebody_else_is_not_there(browser: Client) -> None:
     _, [number] = await make_receipts(1)
     somebody = await sign_in(await make_buyer())
 
-    for path in (f"/api/receipts/{number}.pdf", "/api/receipts/999999999999.pdf", "/api/receipts/9999999999999.pdf"):
-        assert (await browser.get(path, headers=somebody)).status_code == 404, path
-    assert (await browser.get(f"/api/receipts/{number}.pdf")).status_code == 401
+    for name in (receipts.shown_number(number), "CC-999999999999", f"CC-{'9' * 19}", str(number), "CC-0", "CC-²"):
+        answer = await browser.get(f"/api/receipts/{name}.pdf", headers=somebody)
+        assert answer.status_code == 404, name
+    assert (await browser.get(f"/api/receipts/{receipts.shown_number(number)}.pdf")).status_code == 401
     assert (await (await browser.get("/api/receipts", headers=somebody)).get_json())["receipts"] == []
 
 

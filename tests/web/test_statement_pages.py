@@ -98,7 +98,7 @@ async def test_receipts_lead_to_their_files_and_purchases(browser: Client) -> No
     pages = await walk(browser, await sign_in(buyer), "/receipts", "/statement")
 
     assert {
-        f"/api/receipts/{number}.pdf", f"/credits/purchases/{purchase_id}", "/statement/months",
+        f"/api/receipts/CC-{number:06}.pdf", f"/credits/purchases/{purchase_id}", "/statement/months",
         f"/statement/months/{MONTH}", "/api/credits/entries.csv",
     } <= pages.keys()  # fmt: skip
     assert f"CC-{number:06}" in await read(browser, "/receipts", buyer)

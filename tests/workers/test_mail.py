@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 RECEIPT = {
     "name": "Ada",
-    "number": 123,
     "shown_number": "CC-000123",
     "bundle_name": "Starter",
     "credits": "500",

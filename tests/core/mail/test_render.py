@@ -16,7 +16,6 @@ FACTS: dict[str, dict[str, Any]] = {
     "already_registered": {"email": "ada@example.com"},
     "receipt": {
         "name": "Ada & <b>Co</b>",
-        "number": 123,
         "shown_number": "CC-000123",
         "bundle_name": "Starter",
         "credits": "500",
