@@ -12,8 +12,8 @@ from core.database import transaction
 from core.queue import TaskName
 
 _DUE = """
-    update jobs set available_at = now()
-    where task = :task and state in ('queued', 'running') and key = any(:keys)
+    update jobs set available_at = now(), lease_until = case state when 'running' then now() - interval '1 s' end
+    where task = :task and state in ('queued', 'running') and attempts < max_attempts and key = any(:keys)
     returning id
 """
 
@@ -35,7 +35,7 @@ class Here:
         await runtime.attempt(cast("Any", self), runtime.TASKS[name], job_id)
 
     async def work_off(self, name: TaskName, keys: list[str]) -> None:
-        """Try the jobs of these keys until none is left; back-offs are over at once."""
+        """Try the jobs of these keys until none is left: back-offs, and leases of the dead, are over at once."""
         asked = {"task": name, "keys": keys}
         for _ in range(20):
             async with transaction() as session:

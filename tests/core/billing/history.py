@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Coroutine
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 from typing import Any, ClassVar, TypeVar
 from uuid import UUID, uuid4
 
@@ -30,6 +31,8 @@ T = TypeVar("T")
 LONGEST_CRASH = 400  # turns of the loop; a whole handling takes fewer
 
 few = st.integers(0, 7)
+has_sold = precondition(lambda self: self.sales)
+has_events = precondition(lambda self: self.events)
 share = st.fractions(min_value="1/7", max_value=1)
 
 
@@ -47,11 +50,12 @@ class History(RuleBasedStateMachine):
         self.buyer = self.do(make_buyer())
         self.sales: list[tuple[Purchase, str]] = []  # with the session at Stripe
         self.events: list[dict[str, Any]] = []  # not delivered yet
-        self.heard: set[str] = set()
         self.holds: list[tuple[UUID, int]] = []
         self.refund_jobs: list[str] = []
         self.used_mc = self.given_mc = 0
         self.newest = self.do(self._newest())
+        self.buy("starter")
+        self.pay(0, "card")  # else few histories come to where refunds and disputes matter
 
     # What people and banks do
 
@@ -61,14 +65,14 @@ class History(RuleBasedStateMachine):
         purchase, checkout = self.do(make_purchase(bundle=bundle, buyer=self.buyer))
         self.sales.append((purchase, checkout.id))
 
-    @precondition(lambda self: self.sales)
+    @has_sold
     @rule(which=few, method=st.sampled_from(("card", "card", "delayed", "declined")))
     def pay(self, which: int, method: str) -> None:
         if self._at_stripe(which)["status"] == "open":
             self.do(pay(self._sale(which)[1], method))
             self._collect()
 
-    @precondition(lambda self: self.sales)
+    @has_sold
     @rule(which=few, succeeds=st.booleans())
     def settle_payment(self, which: int, succeeds: bool) -> None:  # Hypothesis gives it by name
         session = self._at_stripe(which)
@@ -76,16 +80,16 @@ class History(RuleBasedStateMachine):
         if session["payment_status"] == "unpaid" and intent and intent["status"] == "processing":
             self._act(f"sessions/{session['id']}/settle", succeeds=succeeds)
 
-    @precondition(lambda self: self.sales)
+    @has_sold
     @rule(which=few)
     def let_checkout_expire(self, which: int) -> None:
         session = self._at_stripe(which)
         if session["status"] == "open":
             self._act(f"sessions/{session['id']}/expire")
 
-    @precondition(lambda self: self.sales)
+    @has_sold
     @rule(which=few, part=share, pending=st.booleans())
-    def refund_at_stripe(self, which: int, part: Any, pending: bool) -> None:  # by name
+    def refund_at_stripe(self, which: int, part: Any, pending: bool) -> None:
         charge = self._charge(which)
         left = 0 if charge is None else charge["amount"] - charge["amount_refunded"]
         if charge is not None and left and not self._charged_back(charge):
@@ -94,34 +98,36 @@ class History(RuleBasedStateMachine):
                 "refunds", payment_intent=charge["payment_intent"], amount=max(1, int(left * part)), status=status
             )
 
-    @precondition(lambda self: self.sales)
+    @has_sold
     @rule(which=few, other=few, succeeds=st.booleans())
-    def finish_refund(self, which: int, other: int, succeeds: bool) -> None:  # by name
+    def finish_refund(self, which: int, other: int, succeeds: bool) -> None:
         refunds_there = self._list("refunds", which)
         if refunds_there:
             refund = refunds_there[other % len(refunds_there)]
             if refund["status"] == "pending" or (refund["status"] == "succeeded" and not succeeds):
                 self._act(f"refunds/{refund['id']}/finish", succeeds=succeeds)
 
-    @precondition(lambda self: self.sales)
-    @rule(which=few, inquiry=st.booleans())
-    def dispute(self, which: int, inquiry: bool) -> None:  # by name
+    @has_sold
+    @rule(which=few, inquiry=st.booleans(), ends=st.sampled_from((None, "won", "lost")))
+    def dispute(self, which: int, inquiry: bool, ends: str | None) -> None:
         charge = self._charge(which)
         if charge is not None and not charge["disputed"] and charge["amount"] > charge["amount_refunded"]:
             self._act("disputes", payment_intent=charge["payment_intent"], inquiry=inquiry)
+            if ends is not None:
+                self.close_dispute(which, ends == "won")
 
-    @precondition(lambda self: self.sales)
+    @has_sold
     @rule(which=few, won=st.booleans())
-    def close_dispute(self, which: int, won: bool) -> None:  # by name
+    def close_dispute(self, which: int, won: bool) -> None:
         for dispute in self._list("disputes", which):
             if dispute["status"] == "warning_needs_response":
                 self._act(f"disputes/{dispute['id']}/close", status="warning_closed")
             elif dispute["status"] == "needs_response":
                 self._act(f"disputes/{dispute['id']}/close", status="won" if won else "lost")
 
-    @precondition(lambda self: self.sales)
+    @has_sold
     @rule(which=few, is_sent=st.booleans())
-    def buyer_asks_for_a_refund(self, which: int, is_sent: bool) -> None:  # by name
+    def buyer_asks_for_a_refund(self, which: int, is_sent: bool) -> None:
         """`is_sent`: whether our job reaches Stripe now, or only at the end of this history."""
         purchase, _ = self._sale(which)
 
@@ -141,20 +147,20 @@ class History(RuleBasedStateMachine):
 
     # What reaches us of it
 
-    @precondition(lambda self: self.events)
+    @has_events
     @rule(which=few, again=st.booleans())
-    def deliver(self, which: int, again: bool) -> None:  # by name
+    def deliver(self, which: int, again: bool) -> None:
         number = which % len(self.events)
         event = self.events[number] if again else self.events.pop(number)
         self.do(self._keep(event))
         self._handle(event)
 
-    @precondition(lambda self: self.events)
+    @has_events
     @rule(which=few)
     def lose(self, which: int) -> None:
         self.events.pop(which % len(self.events))
 
-    @precondition(lambda self: self.events)
+    @has_events
     @rule(which=few, turns=st.integers(1, LONGEST_CRASH))
     def crash_in_mid_handling(self, which: int, turns: int) -> None:
         event = self.events[which % len(self.events)]
@@ -162,7 +168,7 @@ class History(RuleBasedStateMachine):
         self.do(self._crash(event, turns))
         self._handle(event)
 
-    @precondition(lambda self: self.sales)
+    @has_sold
     @rule(which=few)
     def look_at_the_return_page(self, which: int) -> None:
         self.do(bring_up_to_date(self._sale(which)[0]))
@@ -192,7 +198,7 @@ class History(RuleBasedStateMachine):
 
     @precondition(lambda self: self.holds)
     @rule(which=few, part=st.fractions(0, 1), twice=st.booleans())
-    def answer(self, which: int, part: Any, twice: bool) -> None:  # by name
+    def answer(self, which: int, part: Any, twice: bool) -> None:
         """Also one that was stopped: it costs what was written."""
         hold_id, held_mc = self.holds.pop(which % len(self.holds))
         cost_mc = int(held_mc * part)
@@ -204,6 +210,14 @@ class History(RuleBasedStateMachine):
         assert self.do(settle()) == cost_mc
         assert not twice or self.do(settle()) is None
         self.used_mc += cost_mc
+
+    @rule(mc=st.integers(1, 500_000))
+    def take_back_what_is_held(self, mc: int) -> None:
+        """An answer runs on credits that are refunded meanwhile."""
+        self.look_at_the_return_page(0)
+        self.hold(mc, 1)
+        self.refund_at_stripe(0, Fraction(1), pending=False)
+        self.look_at_the_return_page(0)
 
     @precondition(lambda self: self.holds)
     @rule(which=few)
@@ -230,7 +244,7 @@ class History(RuleBasedStateMachine):
         self.given_mc += mc
 
     @rule(sweep=st.booleans())
-    def let_promotions_expire(self, sweep: bool) -> None:  # by name
+    def let_promotions_expire(self, sweep: bool) -> None:
         """`sweep`: else the next hold must see to it."""
         past = (
             "update credit_lots set expires_at = now() - interval '1 s' where account_id = :id and kind = 'promotion'"
@@ -345,20 +359,13 @@ class History(RuleBasedStateMachine):
         self.do(self.here.work_off(TaskName.ISSUE_REFUND, self.refund_jobs))
 
     async def _crash(self, event: dict[str, Any], turns: int) -> None:
-        """The worker dies after so many turns of its loop; its lease runs out."""
+        """The worker dies after so many turns of its loop."""
         keys = [f"stripe:{event['id']}"]
         work = asyncio.create_task(self.here.work_off(TaskName.HANDLE_STRIPE_EVENT, keys))
         for _ in range(turns):
             await asyncio.sleep(0)
         work.cancel()
         await asyncio.gather(work, return_exceptions=True)
-        async with transaction() as session:
-            await session.execute(
-                text(
-                    "update jobs set lease_until = now() - interval '1 s' where state = 'running' and key = any(:keys)"
-                ),
-                {"keys": keys},
-            )
 
     async def _balance(self) -> ledger.Balance:
         async with transaction() as session:
