@@ -114,8 +114,9 @@ async def expected(error: ClofyError) -> ResponseReturnValue:
     method, path = _asked()
     if error.kind in WORTH_A_LINE:
         logger.warning("refused", code=error.code, method=method, path=path, request_id=request_id(), **_facts(error))
-    if error.kind is Kind.UNAUTHENTICATED and method in security.SAFE_METHODS and not path.startswith(MACHINE_PATHS):
-        return redirect(f"/sign-in?next={quote(path, safe='/')}", 303)
+    sends_to = "/sign-in?next={path}" if error.kind is Kind.UNAUTHENTICATED else getattr(error, "sends_to", None)
+    if sends_to and method in security.SAFE_METHODS and not path.startswith(MACHINE_PATHS):
+        return redirect(sends_to.replace("{path}", quote(path, safe="/")), 303)
     more: dict[str, Any] = {name: error.facts[name] for name in error.shown if name in error.facts}
     if isinstance(error, InvalidInput):
         more["errors"] = [{"field": error.field, "rule": error.rule}]

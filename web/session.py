@@ -34,12 +34,14 @@ class SignInAgain(ClofyError):
     """Please sign in again: this needs to know that it is still you."""
 
     kind = Kind.FORBIDDEN
+    sends_to = "/sign-in?again&next={path}"  # who reads pages
 
 
 class SecondFactorNeeded(ClofyError):
     """Admins need an authenticator app or a passkey. Set one up on the security page first."""
 
     kind = Kind.FORBIDDEN
+    sends_to = "/security"
 
 
 class Permission(StrEnum):
