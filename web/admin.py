@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.accounts import profile
 from core.accounts.models import Account
+from core.billing import invariants as billing_invariants
 from core.billing import reports, timeline
 from core.credits import adjustments, invariants
 from core.credits.adjustments import MOST_MC
@@ -176,14 +177,14 @@ async def last_reports() -> list[dict[str, Any]]:
 @admin_only
 @answers(Violations)
 async def list_violations() -> ResponseReturnValue:
-    """Check each rule of the credits over all accounts, now."""
+    """Check each rule of the credits and of billing over all accounts, now."""
     return {"violations": await violations()}
 
 
 async def violations() -> list[dict[str, Any]]:
     async with transaction() as session:
-        found = await invariants.violations(session)
-    return [
-        {"rule": one.rule, "account_id": one.account_id, "kept_mc": one.kept_mc, "expected_mc": one.expected_mc}
-        for one in found
-    ]
+        of_credits = await invariants.violations(session)
+        of_billing = await billing_invariants.violations(session)
+    found = [(one.rule, one.account_id, one.kept_mc, one.expected_mc) for one in of_credits]
+    found += [(one.rule, one.account_id, one.kept, one.expected) for one in of_billing]
+    return [dict(zip(("rule", "account_id", "kept", "expected"), one, strict=True)) for one in found]

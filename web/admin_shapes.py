@@ -63,8 +63,8 @@ class Reconciliations(TypedDict):
 class ViolationFacts(TypedDict):
     rule: str
     account_id: Id
-    kept_mc: int
-    expected_mc: int
+    kept: int  # in the rule's own unit: millicredits for those of the credits
+    expected: int
 
 
 class Violations(TypedDict):

@@ -16,7 +16,7 @@ from core.database import transaction
 from core.jobs import Job
 from core.queue import TaskName
 from core.settings import settings
-from tests.core.billing.kit import make_purchase
+from tests.core.billing.kit import make_credited, make_purchase
 from tests.house import MODULE, ROOT, House
 
 FREE = "what is free is what the lots have left"
@@ -55,6 +55,24 @@ async def test_a_lot_that_does_not_add_up_is_a_finding_with_its_account(house: H
     assert ended.returncode == 1, ended.stderr
     assert f"WRONG\t{FREE}\taccount {rich_id}: 1000000 mc are kept, 999999 mc expected" in lines
     assert "ok\tPostgreSQL answers" in ended.stdout
+
+
+async def test_a_purchase_that_does_not_add_up_is_a_finding_too(house: House) -> None:
+    purchase, _ = await make_credited()
+    spoil = update(Purchase).where(Purchase.id == purchase.id)
+    async with transaction() as session:
+        await session.execute(spoil.values(reversed_minor=1))
+    try:
+        said = await doctor.examine()
+    finally:
+        async with transaction() as session:
+            await session.execute(spoil.values(reversed_minor=0))
+
+    mine = {rule for rule, found in said.items() if any(str(purchase.account_id) in line for line in found)}
+    assert mine == {
+        "of a purchase's lot just so much is taken back as of its price",
+        "of a purchase's price just so much is taken back as its refunds and disputes come to",
+    }
 
 
 async def test_a_job_that_lies_dead_is_a_finding(account_id: UUID) -> None:
