@@ -50,6 +50,10 @@ class Action(StrEnum):
     REFUND_MADE = "refund_made"
 
 
+# What anybody may do to an account, knowing its address: nobody has proven to be its owner by it.
+BY_ANYBODY = frozenset({Action.REGISTERED, Action.RESET_ASKED})
+
+
 class Outcome(StrEnum):
     DONE = "done"
     REFUSED = "refused"
@@ -107,11 +111,11 @@ async def note(
     """Write down what is done, in the transaction that does it. What is refused is noted in one that commits.
 
     account_id: whose account it is about; None where no account is known
-    actor_id: who did it; left out: who has the account, unless it was refused, for then nobody has proven to be that
+    actor_id: who did it; left out: who has the account, unless nobody has proven that: it was refused, or BY_ANYBODY
     about: the object, as "factor:<id>"
     facts: JSON; no secrets, no words of a consultation
     """
-    if actor_id is None and outcome is Outcome.DONE:
+    if actor_id is None and outcome is Outcome.DONE and action not in BY_ANYBODY:
         actor_id = account_id
     session.add(
         AuditEntry(

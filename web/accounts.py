@@ -9,7 +9,7 @@ from quart import Blueprint, Response, g
 from quart.globals import request_ctx
 from quart.typing import ResponseReturnValue
 
-from core.accounts import profile, registration, web_sessions
+from core.accounts import codes, profile, registration, web_sessions
 from core.accounts.models import Account, WebSession
 from core.accounts.registration import TooYoung
 from core.database import transaction
@@ -37,7 +37,7 @@ class NewAccount(Input):
 
 class Verification(Input):
     email: Email
-    code: str = Field(pattern=r"^[0-9]{6}$")
+    code: str = Field(pattern=codes.PATTERN)
 
 
 class Resend(Input):

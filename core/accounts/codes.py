@@ -1,5 +1,10 @@
-"""Codes that prove an address: six digits by mail, kept as a keyed hash, with few tries and a short life."""
+"""Codes that prove an address: six digits by mail, kept as a keyed hash, with few tries and a short life.
 
+The mail's link fills in the same code in its long form, of 256 bits, which nobody guesses: it has no bound on tries, so
+that a stranger who uses up the tries of the short one keeps nobody out.
+"""
+
+import base64
 import hashlib
 import hmac
 import secrets
@@ -11,13 +16,14 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.accounts.models import AccountCode
-from core.settings import settings
+from core.secrets import is_signed, sign
 
 LIFE = timedelta(minutes=15)
 TRIES = 5  # for each code (security.md 31)
 SENDS, SENDS_IN = 5, timedelta(minutes=10)  # for each account
 SENDS_OF_ONE_BROWSER = 3  # of those, so that a stranger who registers an address does not use all of them up
-VERIFY_EMAIL = "verify_email"
+VERIFY_EMAIL, RESET_PASSWORD = "verify_email", "reset_password"
+PATTERN = r"^([0-9]{6}|[A-Za-z0-9_-]{43})$"  # short or long
 
 
 @dataclass(frozen=True)
@@ -31,8 +37,11 @@ class Registration:
 
 @dataclass(frozen=True)
 class IssuedCode:
+    """code: for people. link: its long form, for the link in the mail."""
+
     id: UUID
     code: str
+    link: str
 
 
 def browser_hash(browser: str) -> bytes:
@@ -40,21 +49,44 @@ def browser_hash(browser: str) -> bytes:
     return hashlib.sha256(browser.encode("utf-8", "surrogateescape")).digest()
 
 
-def _code_hash(code_id: UUID, code: str) -> bytes:
-    """Keyed: six digits alone could be tried through from a stolen table."""
-    secret = settings().secret_key.get_secret_value().encode()
-    return hmac.digest(secret, b"code:" + code_id.bytes + code.encode(), "sha256")
+def _to_sign(code_id: UUID, code: str) -> bytes:
+    """What is kept of a code is keyed: six digits alone could be tried through from a stolen table."""
+    return b"code:" + code_id.bytes + code.encode()
+
+
+def is_long(code: str) -> bool:
+    return len(code) == 43
+
+
+def _link(code_id: UUID) -> str:
+    return base64.urlsafe_b64encode(sign(b"link:" + code_id.bytes)).rstrip(b"=").decode()
+
+
+def _is_link(code_id: UUID, code: str) -> bool:
+    try:
+        return is_signed(b"link:" + code_id.bytes, base64.urlsafe_b64decode(code + "="))
+    except ValueError:
+        return False
 
 
 async def issue_code(
-    session: AsyncSession, *, account_id: UUID, browser: str, registration: Registration
+    session: AsyncSession,
+    *,
+    account_id: UUID,
+    browser: str,
+    purpose: str = VERIFY_EMAIL,
+    registration: Registration | None = None,
+    password_hash: str | None = None,
 ) -> IssuedCode | None:
     """Make a code and void the same browser's earlier ones; None when enough were sent of late.
+
+    registration: what the code of a registration proves
+    password_hash: of now; the code of a reset is void once another one is set
 
     The caller holds the account's row lock, so that parallel askers are counted one after another.
     """
     mine = browser_hash(browser)
-    of_account = (AccountCode.account_id == account_id, AccountCode.purpose == VERIFY_EMAIL)
+    of_account = (AccountCode.account_id == account_id, AccountCode.purpose == purpose)
     await session.execute(delete(AccountCode).where(*of_account, AccountCode.created_at < func.now() - 2 * LIFE))
     recent = (
         await session.scalars(
@@ -68,18 +100,19 @@ async def issue_code(
         .where(*of_account, AccountCode.browser_hash == mine, AccountCode.used_at.is_(None))
         .values(used_at=func.now())
     )
-    issued = IssuedCode(id=uuid4(), code=f"{secrets.randbelow(1_000_000):06}")
+    code_id = uuid4()
+    issued = IssuedCode(id=code_id, code=f"{secrets.randbelow(1_000_000):06}", link=_link(code_id))
     session.add(
         AccountCode(
             id=issued.id,
             account_id=account_id,
-            purpose=VERIFY_EMAIL,
-            code_hash=_code_hash(issued.id, issued.code),
+            purpose=purpose,
+            code_hash=sign(_to_sign(issued.id, issued.code)),
             expires_at=func.now() + LIFE,
             browser_hash=mine,
-            password_hash=registration.password_hash,
-            name=registration.name,
-            company=registration.company,
+            password_hash=registration.password_hash if registration else password_hash,
+            name=registration.name if registration else None,
+            company=registration.company if registration else None,
             created_at=func.clock_timestamp(),
         )
     )
@@ -88,38 +121,63 @@ async def issue_code(
 
 
 async def use_code(session: AsyncSession, *, account_id: UUID, browser: str, code: str) -> Registration | None:
-    """Try a code: the registration that it proves, once; None if it is wrong, used, or at its end.
+    """Try the code of a registration: what it proves, once; None if it is wrong, used, or at its end.
 
-    Counts the try on each live code of the account in one statement, whose row locks make parallel tries wait.
-    The caller commits either way. Codes for several browsers mean that somebody else registers the same address:
-    then a code counts only in the browser that asked for it. A single one may be used on another device.
+    The caller commits either way. Codes for several browsers mean that somebody else registers the same address: then
+    a code counts only in the browser that asked for it. A single one may be used on another device.
     """
-    live = (
-        await session.execute(
-            update(AccountCode)
-            .where(
-                AccountCode.account_id == account_id,
-                AccountCode.purpose == VERIFY_EMAIL,
-                AccountCode.used_at.is_(None),
-                AccountCode.expires_at > func.now(),
-                AccountCode.tries < TRIES,
-            )
-            .values(tries=AccountCode.tries + 1)
-            .returning(AccountCode)
-        )
-    ).scalars()
-    rows = list(live)
+    rows = await _live(session, account_id=account_id, purpose=VERIFY_EMAIL, code=code)
     asked_here = [row for row in rows if hmac.compare_digest(row.browser_hash, browser_hash(browser))]
     candidates = asked_here or (rows if len({row.browser_hash for row in rows}) == 1 else [])
-    fitting = [row for row in candidates if hmac.compare_digest(row.code_hash, _code_hash(row.id, code))]
-    if not fitting:
+    row = _fitting(candidates, code)
+    if row is None:
         return None
-    row = fitting[0]
     assert row.password_hash is not None
     assert row.name is not None
     proven = Registration(password_hash=row.password_hash, name=row.name, company=row.company)
-    await session.execute(delete(AccountCode).where(AccountCode.account_id == account_id))
+    await forget(session, account_id=account_id)
     return proven
+
+
+async def use_reset_code(session: AsyncSession, *, account_id: UUID, password_hash: str, code: str) -> bool:
+    """Try the code of a reset, once. It counts in any browser: whoever has it reads the owner's mail.
+
+    password_hash: the account's own, now; a code from before another one was set is void
+    """
+    rows = await _live(session, account_id=account_id, purpose=RESET_PASSWORD, code=code)
+    row = _fitting([row for row in rows if row.password_hash == password_hash], code)
+    if row is not None:
+        await forget(session, account_id=account_id)
+    return row is not None
+
+
+async def _live(session: AsyncSession, *, account_id: UUID, purpose: str, code: str) -> list[AccountCode]:
+    """Codes that may be used. Counts the try on each, in one statement whose row locks make parallel tries wait."""
+    live = (
+        AccountCode.account_id == account_id,
+        AccountCode.purpose == purpose,
+        AccountCode.used_at.is_(None),
+        AccountCode.expires_at > func.now(),
+    )
+    if is_long(code):
+        return list(await session.scalars(select(AccountCode).where(*live).with_for_update()))
+    counted = update(AccountCode).where(*live, AccountCode.tries < TRIES).values(tries=AccountCode.tries + 1)
+    return list(await session.scalars(counted.returning(AccountCode)))
+
+
+def _fitting(rows: list[AccountCode], code: str) -> AccountCode | None:
+    fits = [
+        row
+        for row in rows
+        if (_is_link(row.id, code) if is_long(code) else is_signed(_to_sign(row.id, code), row.code_hash))
+    ]
+    return fits[0] if fits else None
+
+
+async def forget(session: AsyncSession, *, account_id: UUID, purpose: str | None = None) -> None:
+    """Void the account's codes, or those for one purpose."""
+    of_account = delete(AccountCode).where(AccountCode.account_id == account_id)
+    await session.execute(of_account.where(AccountCode.purpose == purpose) if purpose else of_account)
 
 
 async def latest_registration(session: AsyncSession, *, account_id: UUID, browser: str) -> Registration | None:

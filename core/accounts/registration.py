@@ -111,7 +111,7 @@ async def _mail_code(
         account_id=account_id,
         recipient=address.email,
         template="verification",
-        facts={"code": issued.code, "email": address.email},
+        facts={"code": issued.code, "link": issued.link, "email": address.email},
     )
 
 
@@ -135,7 +135,8 @@ async def verify(*, email: str, code: str, browser: str, caller: Caller) -> None
     What was asked for by the registration that this code belongs to takes effect; sessions and codes from before end.
     """
     address = parse_address(email)
-    tried = await limits.admit(limits.CODE_GUESSES, account=address.key, ip=caller.ip)
+    of_account = None if codes.is_long(code) else address.key
+    tried = await limits.admit(limits.CODE_GUESSES, account=of_account, ip=caller.ip)
     async with transaction() as session:
         account_id = await _try_code(session, address=address, code=code, browser=browser)
         if account_id is not None:

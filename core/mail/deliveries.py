@@ -14,7 +14,7 @@ from core.jobs import Job, JobState
 from core.mail.models import Delivery, DeliveryState
 from core.queue import TaskName
 
-SECRET_FACTS = ("code",)  # wiped when the mail is sent or given up
+SECRET_FACTS = ("code", "link")  # wiped when the mail is sent or given up
 HARMLESS_TWICE = frozenset(
     {"verification", "sign_in_code", "lost_factor_code"}
 )  # somebody waits for it, and a second copy says nothing new
@@ -44,7 +44,7 @@ async def send(
     """Write a mail and the job that sends it, once for each key; False if the key was there.
 
     key: what the mail is about, as "receipt:<purchase id>"
-    facts: what its template is rendered from; a `code` is wiped once it is sent
+    facts: what its template is rendered from; a `code` and a `link` are wiped once it is sent
     """
     row = insert(Delivery).values(
         id=uuid4(), key=key, account_id=account_id, recipient=recipient, template=template, facts=facts

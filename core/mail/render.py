@@ -17,6 +17,7 @@ from core.settings import settings
 
 SUBJECTS = {
     "verification": "Confirm your e-mail address",
+    "password_reset": "Your code for a new password",
     "already_registered": "You already have an account",
     "receipt": "Your receipt from Clofy Cloud",
     "refund_sent": "Your refund is on its way",

@@ -1,6 +1,7 @@
 """A browser, as the tests of the web need one: it keeps its cookies and sends the CSRF token as our pages do."""
 
 from typing import Any
+from uuid import UUID
 
 from quart.typing import TestClientProtocol as Client
 from quart.wrappers import Response
@@ -53,16 +54,20 @@ async def mailed(session: AsyncSession, email: str) -> list[Delivery]:
     return list(await session.scalars(query.execution_options(populate_existing=True)))
 
 
-async def live_codes(session: AsyncSession, email: str) -> list[str]:
-    """The codes that may still be used, oldest first, as the mails carry them."""
+async def live_codes(session: AsyncSession, email: str, *, form: str = "code") -> list[str]:
+    """The codes that may still be used, oldest first, as the mails carry them; form: "link" for their long form."""
     ids = await session.scalars(
         select(AccountCode.id)
         .join(Account, Account.id == AccountCode.account_id)
         .where(Account.email_key == email.lower(), AccountCode.used_at.is_(None))
         .order_by(AccountCode.created_at)
     )
-    by_key = {mail.key: mail.facts["code"] for mail in await mailed(session, email) if "code" in mail.facts}
-    return [by_key[f"verification:{code_id}"] for code_id in ids]
+    by_key = {
+        UUID(mail.key.rpartition(":")[2]): mail.facts[form]
+        for mail in await mailed(session, email)
+        if form in mail.facts
+    }
+    return [by_key[code_id] for code_id in ids]
 
 
 def wrong(code: str) -> str:

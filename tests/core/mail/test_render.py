@@ -11,8 +11,10 @@ from core.mail.render import SUBJECTS, UnsafeHeader, render
 from core.settings import settings
 from tests.house import House
 
+LINK = "l" * 43
 FACTS: dict[str, dict[str, Any]] = {
-    "verification": {"code": "012345", "email": "ada+clofy@example.com"},
+    "verification": {"code": "012345", "link": LINK, "email": "ada+clofy@example.com"},
+    "password_reset": {"code": "012345", "link": LINK, "email": "ada+clofy@example.com", "name": "Ada"},
     "already_registered": {"email": "ada@example.com"},
     "receipt": {
         "name": "Ada & <b>Co</b>",
@@ -77,7 +79,7 @@ def test_what_people_wrote_is_text_in_html() -> None:
 def test_the_link_fills_in_address_and_code() -> None:
     message = render(make_mail("verification"))
 
-    assert f"{HOME}/verify?email=ada%2Bclofy%40example.com&code=012345" in part(message, "plain")
+    assert f"{HOME}/verify?email=ada%2Bclofy%40example.com&code={LINK}" in part(message, "plain")
     assert "012345" not in message["Subject"]
 
 

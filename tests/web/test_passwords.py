@@ -1,0 +1,183 @@
+"""A new password by a code to the owner's address, for nobody else; and another one by who knows the old one."""
+
+from uuid import uuid4
+
+import pytest
+from quart import Quart
+from quart.typing import TestClientProtocol as Client
+from quart.wrappers import Response
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core import audit
+from core.accounts.models import Account
+from tests.web.browser import PASSWORD, Browser, live_codes, mailed, problem, wrong
+
+NEW = "seven umbrellas for one walrus"
+
+
+@pytest.fixture
+def email() -> str:
+    return f"ada-{uuid4().hex[:12]}@example.com"
+
+
+@pytest.fixture
+async def browser(client: Client, session: AsyncSession, email: str) -> Browser:
+    """Of somebody who is signed in."""
+    made = Browser(client)
+    await made.register(email)
+    await made.verify(email, (await live_codes(session, email))[-1])
+    assert (await made.sign_in(email)).status_code == 200
+    return made
+
+
+@pytest.fixture
+def stranger(client: Client) -> Browser:
+    assert isinstance(client.app, Quart)
+    return Browser(client.app.test_client())
+
+
+async def ask(browser: Browser, email: str) -> Response:
+    return await browser.call("POST", "/api/password-reset", {"email": email})
+
+
+async def confirm(browser: Browser, email: str, code: str, password: str = NEW) -> Response:
+    return await browser.call(
+        "POST", "/api/password-reset/confirm", {"email": email, "code": code, "password": password}
+    )
+
+
+async def actions(session: AsyncSession, email: str) -> list[tuple[str, str]]:
+    owner = (await session.scalars(select(Account.id).where(Account.email_key == email))).one()
+    return [(entry.action, entry.outcome) for entry in await audit.history(session, account_id=owner)]
+
+
+@pytest.mark.parametrize("form", ["code", "link"])
+async def test_the_owner_sets_a_new_password_by_the_code_and_is_signed_out_everywhere(
+    browser: Browser, stranger: Browser, session: AsyncSession, email: str, form: str
+) -> None:
+    asked = await ask(stranger, email)
+    code = (await live_codes(session, email, form=form))[-1]
+    done = await confirm(stranger, email, code)
+
+    assert [asked.status_code, done.status_code] == [202, 204]
+    assert "Set-Cookie" not in done.headers
+    assert (await browser.client.get("/api/account")).status_code == 401
+    assert (await stranger.sign_in(email)).status_code == 401
+    assert (await stranger.sign_in(email, NEW)).status_code == 200
+    assert [mail.template for mail in await mailed(session, email)][1:] == ["password_reset", "security_change"]
+    assert ("password_reset", "done") in await actions(session, email)
+
+
+async def test_a_code_is_used_once_and_is_void_once_the_password_was_changed(
+    browser: Browser, stranger: Browser, session: AsyncSession, email: str
+) -> None:
+    await ask(stranger, email)
+    code, link = [(await live_codes(session, email, form=form))[-1] for form in ("code", "link")]
+    changed = await browser.call("PUT", "/api/account/password", {"current": PASSWORD, "password": NEW})
+    refused = [await confirm(stranger, email, one, "another long phrase of mine") for one in (code, link)]
+    await ask(stranger, email)
+    code = (await live_codes(session, email))[-1]
+    used = [(await confirm(stranger, email, code, "another long phrase of mine")).status_code for _ in range(2)]
+
+    assert changed.status_code == 200
+    assert [(await problem(one))["code"] for one in refused] == ["wrong-code", "wrong-code"]
+    assert used == [204, 400]
+
+
+async def test_no_answer_tells_whether_the_address_is_known(
+    browser: Browser, stranger: Browser, session: AsyncSession, email: str
+) -> None:
+    asked = [await ask(stranger, one) for one in (email, f"x{email}")]
+    confirmed = [await problem(await confirm(stranger, one, "000000")) for one in (email, f"x{email}")]
+
+    assert asked[0].status_code == asked[1].status_code == 202
+    assert await asked[0].get_data() == await asked[1].get_data()
+    assert {**confirmed[0], "request_id": ""} == {**confirmed[1], "request_id": ""}
+    assert await mailed(session, f"x{email}") == []
+
+
+async def test_an_address_that_is_not_proven_or_an_account_that_is_disabled_gets_no_code(
+    browser: Browser, stranger: Browser, session: AsyncSession, email: str
+) -> None:
+    await stranger.register(f"x{email}")
+    await session.execute(update(Account).where(Account.email_key == email).values(disabled_at=Account.created_at))
+    await session.commit()
+
+    for one in (email, f"x{email}"):
+        assert (await ask(stranger, one)).status_code == 202
+
+    assert [mail.template for mail in await mailed(session, email)] == ["verification"]
+    assert [mail.template for mail in await mailed(session, f"x{email}")] == ["verification"]
+
+
+async def test_who_guesses_is_stopped_and_the_owner_is_not(
+    browser: Browser, stranger: Browser, session: AsyncSession, email: str
+) -> None:
+    await ask(stranger, email)
+    code, link = [(await live_codes(session, email, form=form))[-1] for form in ("code", "link")]
+    guesses = [(await confirm(stranger, email, wrong(code))).status_code for _ in range(7)]
+    long_ones = [(await confirm(stranger, email, "A" * 43)).status_code for _ in range(2)]
+    owners = await confirm(browser, email, link)
+
+    assert guesses == [400] * 5 + [429] * 2
+    assert long_ones == [400] * 2
+    assert owners.status_code == 204
+
+
+async def test_a_weak_password_is_refused_before_the_code_is_used(
+    browser: Browser, stranger: Browser, session: AsyncSession, email: str
+) -> None:
+    await ask(stranger, email)
+    code = (await live_codes(session, email))[-1]
+
+    refused = await problem(await confirm(stranger, email, code, f"{email.partition('@')[0]}1"))
+
+    assert [error["field"] for error in refused["errors"]] == ["password"]
+    assert (await confirm(stranger, email, code)).status_code == 204
+
+
+async def test_a_password_is_changed_by_who_knows_the_old_one_and_other_sessions_end(
+    browser: Browser, stranger: Browser, session: AsyncSession, email: str
+) -> None:
+    await stranger.sign_in(email)
+    refused = await problem(
+        await browser.call("PUT", "/api/account/password", {"current": "not the right password", "password": NEW})
+    )
+
+    changed = await browser.call("PUT", "/api/account/password", {"current": PASSWORD, "password": NEW})
+
+    assert [error["field"] for error in refused["errors"]] == ["current"]
+    assert changed.status_code == 200
+    assert (await browser.client.get("/api/account")).status_code == 200
+    assert (await stranger.client.get("/api/account")).status_code == 401
+    assert [mail.template for mail in await mailed(session, email)][1:] == ["security_change"]
+    assert (await actions(session, email))[:2] == [("password_changed", "done"), ("password_changed", "refused")]
+
+
+async def test_the_meter_tells_what_a_password_lacks(stranger: Browser) -> None:
+    weak = await stranger.call(
+        "POST", "/api/password-strength", {"password": "ada.lovelace1815", "name": "Ada Lovelace"}
+    )
+    good = await stranger.call("POST", "/api/password-strength", {"password": NEW})
+
+    assert (await weak.get_json())["rule"] == "must have more in it than your name, your address and ours"
+    assert await good.get_json() == {"score": 4, "rule": None}
+
+
+async def test_weaker_hashes_are_made_anew_at_sign_in(
+    browser: Browser, stranger: Browser, session: AsyncSession, email: str
+) -> None:
+    query = select(Account.password_hash).where(Account.email_key == email)
+    kept = (await session.scalars(query)).one()
+    from argon2 import PasswordHasher
+
+    weak = PasswordHasher(time_cost=1, memory_cost=1024, parallelism=1).hash(PASSWORD)
+    await session.execute(update(Account).where(Account.email_key == email).values(password_hash=weak))
+    await session.commit()
+
+    await stranger.sign_in(email)
+
+    again = (await session.scalars(query)).one()
+    assert again not in (weak, kept)
+    assert "m=19456,t=2,p=1" in again
