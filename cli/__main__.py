@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import select
 
 from cli import doctor, seeds
-from core import jobs
+from core import jobs, secrets
 from core.database import close_engine, statement, transaction
 from core.errors import ClofyError
 from core.jobs import Job
@@ -69,6 +69,7 @@ def arguments() -> argparse.Namespace:
 
 async def run(given: argparse.Namespace) -> int:
     try:
+        await secrets.load()
         if given.command == "seed":
             await seeds.plant()
         elif given.command == "doctor":

@@ -7,7 +7,6 @@ A stranger uses up what strangers have. A browser that signed in to the account 
 a count of its own, and so has nobody else.
 """
 
-import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,7 +20,7 @@ from sqlalchemy.types import DateTime
 
 from core.database import Base, transaction
 from core.errors import ClofyError, Kind
-from core.settings import settings
+from core.secrets import sign
 
 
 @dataclass(frozen=True)
@@ -91,8 +90,7 @@ class Try:
 
 def _key(limit: Limit, *parts: str) -> bytes:
     """Keyed, so that the table does not tell which accounts and addresses were tried."""
-    secret = settings().secret_key.get_secret_value().encode()
-    return hmac.digest(secret, "\0".join(("limit", limit.name, *parts)).encode("utf-8", "surrogateescape"), "sha256")
+    return sign("\0".join(("limit", limit.name, *parts)).encode("utf-8", "surrogateescape"))
 
 
 def network(ip: str) -> str:

@@ -99,9 +99,14 @@ def sign(message: bytes) -> bytes:
     return _keyed(current(Secret.SECRET_KEY), message)
 
 
+def signatures(message: bytes) -> tuple[bytes, ...]:
+    """What `sign` makes of it, and what it made under the keys that are still accepted; the one to give out first."""
+    return tuple(_keyed(key, message) for key in valid(Secret.SECRET_KEY))
+
+
 def is_signed(message: bytes, signature: bytes) -> bool:
-    """Whether `sign` made this, under the key of the day or the one before."""
-    return any(hmac.compare_digest(_keyed(key, message), signature) for key in valid(Secret.SECRET_KEY))
+    """Whether `sign` made this, under a key that is still accepted."""
+    return any(hmac.compare_digest(one, signature) for one in signatures(message))
 
 
 def _keyed(key: str, message: bytes) -> bytes:

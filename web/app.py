@@ -1,11 +1,13 @@
 """The application: blueprints, errors, headers, and what is opened while serving."""
 
+import asyncio
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from quart import Blueprint, Quart
 from quart.sessions import NullSession, SessionInterface
 
-from core import direct, queue
+from core import direct, queue, secrets
 from core import jobs as core_jobs
 from core.telemetry import start_logging
 from web import (
@@ -92,6 +94,7 @@ def create_app() -> Quart:
     security.install(app)
     session.install(app)
     app.before_serving(_start)
+    app.while_serving(_keep_secrets)
     app.before_serving(live.open_hub)
     app.after_serving(live.close_hub)
     app.after_serving(queue.close_doorbell)
@@ -102,3 +105,10 @@ def create_app() -> Quart:
 
 async def _start() -> None:
     start_logging("web")
+    await secrets.load()
+
+
+async def _keep_secrets() -> AsyncGenerator[None]:
+    keeper = asyncio.create_task(secrets.keep_fresh(), name="secrets")
+    yield
+    keeper.cancel()

@@ -10,6 +10,7 @@ from quart.globals import request_ctx
 from werkzeug.datastructures import Headers
 
 from core.errors import ClofyError, InvalidInput, Kind
+from core.secrets import signatures
 from core.settings import Edge, Environment, settings
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -42,7 +43,6 @@ class Site:
     origin: str
     host: str
     secure: bool
-    secret: bytes
     session_cookie: str
     csrf_cookie: str
     loopback: bool  # a sandbox on this machine: its web processes are also reached by their own ports, and as localhost
@@ -77,7 +77,6 @@ def make_site() -> Site:
         host=parts.netloc,
         loopback=settings().environment is Environment.SANDBOX and parts.hostname in LOOPBACK,
         secure=secure,
-        secret=settings().secret_key.get_secret_value().encode(),
         session_cookie=f"{prefix}clofy",
         csrf_cookie=f"{prefix}clofy-csrf",
         headers=tuple(headers),
@@ -139,17 +138,18 @@ def check_origin(site: Site, headers: Headers, *, required: bool = False) -> Non
 def check_csrf(site: Site, request: Request) -> None:
     """Raise ForeignRequest unless the header has the token of this session, or of this visitor's cookie."""
     if g.account is not None:
-        expected = g.account.csrf_token
+        expected = g.account.csrf_tokens
     else:
         visitor = request.cookies.get(site.csrf_cookie, "")
-        expected = _visitor_token(site, visitor) if visitor else ""
-    given = request.headers.get("X-CSRF-Token", "")
-    if not expected or not hmac.compare_digest(expected.encode(), given.encode("utf-8", "surrogateescape")):
+        expected = _visitor_tokens(visitor) if visitor else ()
+    given = request.headers.get("X-CSRF-Token", "").encode("utf-8", "surrogateescape")
+    if not any(hmac.compare_digest(one.encode(), given) for one in expected):
         raise ForeignRequest
 
 
-def _visitor_token(site: Site, visitor: str) -> str:
-    return hmac.digest(site.secret, b"csrf:visitor:" + visitor.encode("utf-8", "surrogateescape"), "sha256").hex()
+def _visitor_tokens(visitor: str) -> tuple[str, ...]:
+    """The one to give out, and those that were given out under an older key."""
+    return tuple(one.hex() for one in signatures(b"csrf:visitor:" + visitor.encode("utf-8", "surrogateescape")))
 
 
 def csrf_token() -> str:
@@ -161,7 +161,7 @@ def csrf_token() -> str:
     visitor = g.get("new_visitor") or request_ctx.request.cookies.get(here.csrf_cookie, "")
     if not visitor:
         visitor = g.new_visitor = secrets.token_urlsafe(16)
-    return _visitor_token(here, visitor)
+    return _visitor_tokens(visitor)[0]
 
 
 def nonce() -> str:

@@ -1,6 +1,8 @@
 """The target of `celery -A workers.app`: the application, its tasks, and how a worker starts and stops."""
 
+import asyncio
 import os
+import sys
 from typing import Any
 
 from celery import signals
@@ -8,7 +10,8 @@ from celery.concurrency.thread import TaskPool as ThreadPool
 
 import core.queue
 from beat_schedule import BEAT_SCHEDULE
-from core import jobs
+from core import jobs, secrets
+from core.errors import Unavailable
 from core.telemetry import start_logging
 from workers import billing, consultations, mail, receipts, upkeep  # noqa: F401  # registers their tasks
 from workers.process import has_process, process
@@ -24,6 +27,15 @@ DRAIN_SECONDS = float(os.environ.get("CLOFY_DRAIN_SECONDS", "20"))  # below the 
 @signals.setup_logging.connect
 def _log(**_: Any) -> None:
     start_logging("worker")
+
+
+@signals.worker_init.connect
+def _read_secrets(**_: Any) -> None:
+    """Before any fork and any task. Celery only logs an error of a signal's; this one must stop the start."""
+    try:
+        asyncio.run(secrets.load())
+    except (secrets.UnfitSecrets, Unavailable) as error:
+        sys.exit(f"the secrets: {error}")
 
 
 @signals.worker_ready.connect

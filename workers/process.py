@@ -13,7 +13,7 @@ from uuid import UUID
 import uvloop
 from sqlalchemy.exc import SQLAlchemyError
 
-from core import claims, jobs, streams
+from core import claims, jobs, secrets, streams
 from core.direct import close_connections
 from core.jobs import Job
 from core.queue import close_doorbell
@@ -56,6 +56,7 @@ class Process:
         self._keepers = [
             self.loop.create_task(self._for_ever("heartbeat", claims.HEARTBEAT.total_seconds(), self._heartbeat)),
             self.loop.create_task(self._for_ever("sweep", SWEEP_SECONDS, self._sweep)),
+            self.loop.create_task(self._for_ever("secrets", 60, secrets.refresh_if_due)),
             self.loop.create_task(self._hear_stops()),
         ]
         self._ready.set()

@@ -1,7 +1,6 @@
 """Where people are signed in: tokens, their ends, and the list of devices."""
 
 import hashlib
-import hmac
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.accounts.models import Account, WebSession
 from core.direct import Hot, direct
 from core.errors import ClofyError, Kind
-from core.settings import settings
+from core.secrets import signatures
 
 ABSOLUTE_END = timedelta(days=30)  # the longest that security.md 39 allows without a second factor
 IDLE_END = timedelta(days=14)  # a decision of issue 2, for now; the issue on accounts sets it by role
@@ -37,9 +36,13 @@ class SignedIn:
     name: str
     role: str
     session_id: UUID
-    csrf_token: str
+    csrf_tokens: tuple[str, ...]  # accepted; the one to give out is the first
     proven_at: datetime  # when they last proved who they are
     factor: str | None  # by which second factor (core/accounts/factors); None: by the password alone
+
+    @property
+    def csrf_token(self) -> str:
+        return self.csrf_tokens[0]
 
 
 _LIVE = (
@@ -71,8 +74,12 @@ def token_hash(token: str) -> bytes:
 
 def csrf_token(hashed: bytes) -> str:
     """The CSRF token of a session, derived so that it needs no column and changes with the session's id."""
-    key = settings().secret_key.get_secret_value().encode()
-    return hmac.digest(key, b"csrf:session:" + hashed, "sha256").hex()
+    return _csrf_tokens(hashed)[0]
+
+
+def _csrf_tokens(hashed: bytes) -> tuple[str, ...]:
+    """The one to give out, and those that were given out under an older key."""
+    return tuple(one.hex() for one in signatures(b"csrf:session:" + hashed))
 
 
 async def find_session(token: str) -> SignedIn | None:
@@ -86,7 +93,7 @@ async def find_session(token: str) -> SignedIn | None:
         if datetime.now(UTC) - seen_at > TOUCHED_EVERY:
             # An UPDATE of a row that a parallel sign-out deleted changes nothing: it cannot bring a session back.
             await _TOUCH.all(unit, token_hash=hashed, touched_every=TOUCHED_EVERY)
-    return SignedIn(account_id, email, name, role, session_id, csrf_token(hashed), proven_at, factor)
+    return SignedIn(account_id, email, name, role, session_id, _csrf_tokens(hashed), proven_at, factor)
 
 
 async def start_session(

@@ -12,10 +12,11 @@ import httpx
 import orjson
 import stripe
 
+from core import secrets
 from core.billing.models import Purchase
 from core.billing.stripe_facts import Checkout, DisputeFacts, RefundFacts, checkout_of, dispute_of, refund_of
 from core.errors import ClofyError, Kind, Unavailable
-from core.settings import settings
+from core.settings import Secret, settings
 from core.telemetry import log
 
 API_VERSION = "2026-10-28.endive"  # what this file was written for; the webhook endpoint is pinned to it too
@@ -79,11 +80,19 @@ class _Transport(stripe.HTTPClient):
     async def request_async(
         self, method: str, url: str, headers: Mapping[str, str], post_data: str | None = None
     ) -> tuple[bytes, int, Mapping[str, str]]:
+        """Ask Stripe; once more if it refuses our key and the vault has another by now."""
+        answer = await self._ask(method, url, headers, post_data)
+        refused = headers.get("Authorization", "").removeprefix("Bearer ")
+        if answer.status_code == 401 and await secrets.refreshed(Secret.STRIPE_API_KEY, refused=refused):
+            bearer = f"Bearer {secrets.current(Secret.STRIPE_API_KEY)}"
+            answer = await self._ask(method, url, {**headers, "Authorization": bearer}, post_data)
+        return answer.content, answer.status_code, answer.headers
+
+    async def _ask(self, method: str, url: str, headers: Mapping[str, str], content: str | None) -> httpx.Response:
         try:
-            answer = await self.client.request(method, url, headers=headers, content=post_data)
+            return await self.client.request(method, url, headers=headers, content=content)
         except httpx.HTTPError as error:
             raise stripe.APIConnectionError(type(error).__name__) from error  # type: ignore[no-untyped-call]
-        return answer.content, answer.status_code, answer.headers
 
 
 @cache
@@ -91,11 +100,15 @@ def _transport() -> _Transport:
     return _Transport()
 
 
-@cache
 def _client() -> stripe.StripeClient:
-    """One client a process, on the loop that first uses it; jobs and buyers repeat, so it does not."""
+    return _client_with(secrets.current(Secret.STRIPE_API_KEY))
+
+
+@cache
+def _client_with(key: str) -> stripe.StripeClient:
+    """One client a process and key, on the loop that first uses it; jobs and buyers repeat, so it does not."""
     return stripe.StripeClient(
-        settings().stripe_api_key.get_secret_value(),
+        key,
         stripe_version=API_VERSION,
         base_addresses={"api": settings().stripe_api_base},
         max_network_retries=0,
@@ -107,13 +120,13 @@ async def close() -> None:
     """Give the connections back; the next use opens new ones."""
     if _transport.cache_info().currsize:
         await _transport().client.aclose()
-    _client.cache_clear()
+    _client_with.cache_clear()
     _transport.cache_clear()
 
 
 def livemode() -> bool:
     """Whether our key moves real money: `sk_live_...`, or `rk_live_...` of a restricted one."""
-    return settings().stripe_api_key.get_secret_value().startswith(("sk_live_", "rk_live_"))
+    return secrets.current(Secret.STRIPE_API_KEY).startswith(("sk_live_", "rk_live_"))
 
 
 async def create_session(purchase: Purchase, *, name: str, success_url: str, cancel_url: str) -> Checkout:
@@ -249,7 +262,7 @@ def verified_event(body: bytes, signature: str, *, now: float | None = None) -> 
     now: seconds since 1970, the clock if not given
     Raises ForgedEvent for whatever else it is, OtherApiVersion for a true event that we cannot be sure to read.
     """
-    if not any(_signed(body, signature, secret) for secret in settings().webhook_secrets):
+    if not any(_signed(body, signature, secret) for secret in secrets.valid(Secret.STRIPE_WEBHOOK_SECRET)):
         raise ForgedEvent
     signed_at = int(next(part[2:] for part in signature.split(",") if part.startswith("t=")))
     if abs((time.time() if now is None else now) - signed_at) > TOLERANCE:

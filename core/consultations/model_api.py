@@ -1,6 +1,5 @@
 """The model: Azure OpenAI's chat completions, streamed. The only importer of `openai`."""
 
-import hmac
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -13,8 +12,9 @@ import openai
 import orjson
 from openai import AsyncAzureOpenAI
 
+from core import secrets
 from core.errors import ClofyError, Kind, Unavailable
-from core.settings import settings
+from core.settings import Secret, settings
 
 FIRST_BYTE = 30.0  # seconds to the first byte, and between two; a longer silence is a hang
 STREAMS = 1000  # at once, in one process
@@ -67,7 +67,7 @@ def client() -> AsyncAzureOpenAI:
     """
     return AsyncAzureOpenAI(
         azure_endpoint=settings().openai_endpoint,
-        api_key=settings().openai_api_key.get_secret_value(),
+        api_key=secrets.current(Secret.OPENAI_API_KEY),  # at first; each request brings the key of its hour
         api_version=settings().openai_api_version,
         max_retries=0,
         http_client=openai.DefaultAioHttpClient(
@@ -86,7 +86,7 @@ async def close() -> None:
 
 def pseudonym(account_id: UUID) -> str:
     """What the model's host sees of a person: the same for all their questions, and nobody's name (security.md 100)."""
-    return hmac.digest(settings().secret_key.get_secret_value().encode(), account_id.bytes, "sha256").hex()[:32]
+    return secrets.sign(account_id.bytes).hex()[:32]
 
 
 async def stream(
@@ -105,15 +105,20 @@ async def stream(
         "stream_options": {"include_usage": True},
         "user": pseudonym(account_id),
     }
+    key = secrets.current(Secret.OPENAI_API_KEY)
     try:
         # As `extra_body`: the SDK walks through typed arguments word by word, which costs more than sending them.
         asked = client().chat.completions.with_streaming_response.create(
-            model=settings().openai_deployment, messages=(), extra_body=body
+            model=settings().openai_deployment, messages=(), extra_body=body, extra_headers={"api-key": key}
         )
         async with asked as response:
             async for data in _events(response.iter_bytes()):
                 if text := _take(data, answer):
                     yield text
+    except openai.AuthenticationError as error:
+        if await secrets.refreshed(Secret.OPENAI_API_KEY, refused=key):
+            raise ModelBusy(status=error.status_code) from error  # the next attempt has the key that took its place
+        raise _meaning(error) from error
     except openai.APIStatusError as error:
         raise _meaning(error) from error
     except (openai.APIConnectionError, httpx2.HTTPError, aiohttp.ClientError) as error:  # the last: what is no HTTP

@@ -16,9 +16,10 @@ from aiosmtplib import (
     SMTPTimeoutError,
 )
 
+from core import secrets
 from core.errors import ClofyError, Kind, Unavailable
 from core.mail.deliveries import OutcomeUnknown
-from core.settings import Environment, settings
+from core.settings import Environment, Secret, settings
 
 TIMEOUT = 15.0  # seconds, for each step of the conversation
 
@@ -48,7 +49,7 @@ def _client() -> SMTP:
         hostname=url.hostname,
         port=url.port or (465 if whole_tls else 587),
         username=unquote(url.username) if url.username else None,
-        password=unquote(url.password) if url.password else None,
+        password=secrets.current(Secret.SMTP_PASSWORD) if url.username else None,
         use_tls=whole_tls,
         start_tls=not (whole_tls or plain_allowed),
         tls_context=_verified() if whole_tls or not plain_allowed else None,
@@ -75,10 +76,15 @@ async def envelope(message: EmailMessage) -> AsyncIterator[Callable[[], Awaitabl
     sender = message["From"].addresses[0].addr_spec
     recipient = message["To"].addresses[0].addr_spec
     client = _client()
+    password = secrets.current(Secret.SMTP_PASSWORD)
     try:
         await client.connect()
         await client.mail(sender)
         await client.rcpt(recipient)
+    except SMTPAuthenticationError as error:
+        client.close()
+        await secrets.refreshed(Secret.SMTP_PASSWORD, refused=password)  # for the next attempt
+        raise _judge(error) from error
     except (SMTPException, OSError) as error:
         client.close()
         raise _judge(error) from error

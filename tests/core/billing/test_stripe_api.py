@@ -45,10 +45,10 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Answers], Non
         transport = stripe_api._Transport()
         transport.client = httpx.AsyncClient(transport=httpx.MockTransport(answer))
         monkeypatch.setattr(stripe_api, "_transport", lambda: transport)
-        stripe_api._client.cache_clear()
+        stripe_api._client_with.cache_clear()
 
     yield install
-    stripe_api._client.cache_clear()
+    stripe_api._client_with.cache_clear()
 
 
 def unsaved() -> Purchase:
@@ -88,7 +88,7 @@ async def test_a_call_is_not_repeated_behind_our_back(knobs: None) -> None:
 
 async def test_a_stripe_that_is_not_there_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stripe_api, "settings", lambda: settings().model_copy(update=NOWHERE))
-    stripe_api._client.cache_clear()
+    stripe_api._client_with.cache_clear()
 
     with pytest.raises(StripeUnavailable) as raised:
         await stripe_api.fetch_session("cs_test_1")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from core.billing import stripe_api
+import core.secrets
 from core.billing.stripe_api import (
     API_VERSION,
     TOLERANCE,
@@ -28,7 +28,7 @@ OLD, NEW = "whsec_of_the_time_before_the_roll", "whsec_of_the_time_after_the_rol
 def secrets(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both secrets of a roll."""
     both = settings().model_copy(update={"stripe_webhook_secrets": SecretStr(f"{NEW}, {OLD}")})
-    monkeypatch.setattr(stripe_api, "settings", lambda: both)
+    monkeypatch.setattr(core.secrets, "settings", lambda: both)
 
 
 def make_event(**changes: Any) -> dict[str, Any]:

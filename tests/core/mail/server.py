@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from aiosmtpd.smtp import SMTP
 
+from core import secrets
 from core.mail import smtp
 from core.settings import Settings, settings
 from sandbox.inbox import Inbox
@@ -39,5 +40,6 @@ async def serve(directory: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
 
 def use(monkeypatch: pytest.MonkeyPatch, **changes: object) -> Settings:
     changed = settings().model_copy(update=changes)
-    monkeypatch.setattr(smtp, "settings", lambda: changed)
+    for module in (smtp, secrets):
+        monkeypatch.setattr(module, "settings", lambda: changed)
     return changed
