@@ -12,7 +12,8 @@ from sqlalchemy import select
 
 from cli import doctor, seeds
 from core import jobs, secrets
-from core.database import close_engine, statement, transaction
+from core.database import statement, transaction
+from core.direct import close_connections
 from core.errors import ClofyError
 from core.jobs import Job
 from core.queue import close_doorbell
@@ -82,7 +83,7 @@ async def run(given: argparse.Namespace) -> int:
             await requeue(given.id)
     finally:
         await close_doorbell()
-        await close_engine()
+        await close_connections()
     return 0
 
 
