@@ -121,13 +121,16 @@ def on_end(task: TaskName) -> Callable[[EndHook], EndHook]:
     return register
 
 
-_ENQUEUE = Hot("""
+# Of a statement, also of one that writes more at the same time (core/consultations/conversation.py).
+ENQUEUE = """
     insert into jobs
         (id, task, queue, key, account_id, payload, max_attempts, backoff, backoff_cap, available_at, ring_at)
-    values (:id, :task, :queue, :key, :account_id, cast(:payload as jsonb), :max_attempts, :backoff, :backoff_cap,
-            now() + :wait, now() + :ring_in)
-    on conflict (key) do nothing returning id
-""")
+    select cast(:job_id as uuid), cast(:task as text), cast(:queue as text), cast(:key as text),
+           cast(:account_id as uuid), cast(:payload as jsonb), cast(:max_attempts as int),
+           cast(:backoff as float), cast(:backoff_cap as float),
+           now() + cast(:wait as interval), now() + cast(:ring_in as interval)
+"""
+_ENQUEUE = Hot(ENQUEUE + "on conflict (key) do nothing returning id")
 
 
 def refuse_unknown_ends() -> None:
@@ -153,28 +156,45 @@ async def enqueue(
     key: what it is for; a second job with the same key is not written, and None is returned
     delay: not before this time from now
     """
-    policy = POLICIES[task]
     job_id = job_id or uuid4()
-    wait = delay or timedelta()
-    written = await _ENQUEUE.one(
-        session,
-        id=job_id,
-        task=task,
-        queue=policy.queue,
-        key=key,
-        account_id=account_id,
-        payload=orjson.dumps(payload).decode(),
-        max_attempts=policy.attempts,
-        backoff=policy.backoff,
-        backoff_cap=policy.backoff_cap,
-        wait=wait,
-        ring_in=wait or FIRST_RING,
-    )
-    if written is None:
+    facts = facts_of(task, job_id, payload=payload, account_id=account_id, key=key, delay=delay)
+    if await _ENQUEUE.one(session, **facts) is None:
         return None
-    if not wait:
-        after_commit(session, lambda: queue.ring([(task, job_id)]))
+    if not delay:
+        ring_then(session, task, job_id)
     return job_id
+
+
+def facts_of(
+    task: TaskName,
+    job_id: UUID,
+    *,
+    payload: dict[str, Any],
+    account_id: UUID | None = None,
+    key: str | None = None,
+    delay: timedelta | None = None,
+) -> dict[str, Any]:
+    """What ENQUEUE is given."""
+    policy = POLICIES[task]
+    wait = delay or timedelta()
+    return {
+        "job_id": job_id,
+        "task": task,
+        "queue": policy.queue,
+        "key": key,
+        "account_id": account_id,
+        "payload": orjson.dumps(payload).decode(),
+        "max_attempts": policy.attempts,
+        "backoff": policy.backoff,
+        "backoff_cap": policy.backoff_cap,
+        "wait": wait,
+        "ring_in": wait or FIRST_RING,
+    }
+
+
+def ring_then(session: Unit, task: TaskName, job_id: UUID) -> None:
+    """Ring a job once the transaction that writes it is committed."""
+    after_commit(session, lambda: queue.ring([(task, job_id)]))
 
 
 def end_of(job: Job | Glimpse) -> tuple[int, str, dict[str, Any]]:
