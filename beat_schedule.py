@@ -19,6 +19,7 @@ BEAT_SCHEDULE = {
     TaskName.EXPIRE_HOLDS: every(60, TaskName.EXPIRE_HOLDS),
     TaskName.PREPARE_PARTITIONS: every(3600, TaskName.PREPARE_PARTITIONS),
     TaskName.FORGET_EXPIRED: every(3600, TaskName.FORGET_EXPIRED),
+    TaskName.LOST_FACTORS: every(3600, TaskName.LOST_FACTORS),
     TaskName.CHECK_LEDGER: every(3600, TaskName.CHECK_LEDGER),
     TaskName.RESEAL: every(3600, TaskName.RESEAL),
 }

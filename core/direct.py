@@ -127,10 +127,7 @@ async def close_connections() -> None:
 
 @asynccontextmanager
 async def direct() -> AsyncIterator[Direct]:
-    """A connection on which each statement is its own transaction; without an error, then what waits for the commit.
-
-    Raises DatabaseAway.
-    """
+    """A connection on which each statement is its own transaction. Raises DatabaseAway."""
     pool = _pool()
     try:
         async with asyncio.timeout(WAIT_SECONDS) if pool.slots.locked() else nullcontext():
@@ -139,9 +136,8 @@ async def direct() -> AsyncIterator[Direct]:
         raise DatabaseAway(error="all connections are in use") from error
     try:
         driver = await pool.take()
-        unit = Direct(driver)
         try:
-            yield unit
+            yield Direct(driver)
         except BaseException as error:
             if _is_whole(error):
                 pool.give_back(driver)
@@ -156,8 +152,6 @@ async def direct() -> AsyncIterator[Direct]:
         raise
     finally:
         pool.slots.release()
-    for call in unit.info.pop("after_commit", ()):
-        call()
 
 
 def _is_whole(error: BaseException) -> bool:
@@ -185,3 +179,5 @@ async def direct_transaction() -> AsyncIterator[Direct]:
     """
     async with direct() as unit, unit.driver.transaction():
         yield unit
+    for call in unit.info.pop("after_commit", ()):
+        call()

@@ -101,6 +101,7 @@ NOTHING_TO_UNDO = frozenset(
         TaskName.EXPIRE_HOLDS,
         TaskName.PREPARE_PARTITIONS,
         TaskName.FORGET_EXPIRED,
+        TaskName.LOST_FACTORS,
         TaskName.CHECK_LEDGER,
         TaskName.RESEAL,
     }

@@ -43,6 +43,7 @@ class TaskName(StrEnum):
     EXPIRE_HOLDS = "upkeep.expire_holds"
     PREPARE_PARTITIONS = "upkeep.prepare_partitions"
     FORGET_EXPIRED = "upkeep.forget_expired"
+    LOST_FACTORS = "upkeep.lost_factors"
     CHECK_LEDGER = "upkeep.check_ledger"
     RESEAL = "upkeep.reseal"
 
@@ -73,6 +74,7 @@ POLICIES: dict[TaskName, Policy] = {
     TaskName.EXPIRE_HOLDS: Policy(Queue.UPKEEP, attempts=3, backoff=10),
     TaskName.PREPARE_PARTITIONS: Policy(Queue.UPKEEP, attempts=3, backoff=10),
     TaskName.FORGET_EXPIRED: Policy(Queue.UPKEEP, attempts=3, backoff=10),
+    TaskName.LOST_FACTORS: Policy(Queue.UPKEEP, attempts=3, backoff=10),
     TaskName.CHECK_LEDGER: Policy(Queue.UPKEEP, attempts=3, backoff=10),
     TaskName.RESEAL: Policy(Queue.UPKEEP, attempts=3, backoff=10),
 }

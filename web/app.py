@@ -17,6 +17,7 @@ from web import (
     consultations,
     credits,  # noqa: A004  # the noun of the house
     errors,
+    factors,
     inputs,
     jobs,
     live,
@@ -29,11 +30,13 @@ from web import (
     session,
     sign_in,
 )
+from web.pages import factors as factor_pages
 
 BLUEPRINTS: tuple[Blueprint, ...] = (
     probes.blueprint,
     accounts.blueprint,
     sign_in.blueprint,
+    factors.blueprint,
     billing.blueprint,
     credits.blueprint,
     receipts.blueprint,

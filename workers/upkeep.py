@@ -5,6 +5,7 @@ from typing import Any
 
 from core import replays, sealing
 from core.accounts import forgetting
+from core.accounts.factors import lost
 from core.billing import invariants as billing_invariants
 from core.consultations import generations, partitions
 from core.credits import invariants, ledger
@@ -42,6 +43,18 @@ async def forget_expired(_: Run) -> dict[str, Any]:
         ended = await forgetting.forget_ended(session)
         answers = await replays.forget(session, before=datetime.now(UTC) - replays.KEPT)
         return {**ended, "answers": answers}
+
+
+@task(TaskName.LOST_FACTORS, time_allowed=timedelta(minutes=5))
+async def lost_factors(_: Run) -> dict[str, Any]:
+    """Remind those who asked for the removal of a lost factor, and remove it when its three days are over."""
+    now = datetime.now(UTC)
+    async with transaction() as session:
+        requests = await lost.open_requests(session, now=now)
+    for request_id in requests:
+        async with transaction() as session:
+            await lost.take_up(session, request_id, now=now)
+    return {"taken_up": len(requests)}
 
 
 @task(TaskName.CHECK_LEDGER, time_allowed=timedelta(minutes=10))

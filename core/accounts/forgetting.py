@@ -7,10 +7,12 @@ from sqlalchemy import CursorResult, delete, func
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core import audit, limits
+from core.accounts.factors.models import Challenge, EmailCode, LostFactor, SignInAttempt, Totp
 from core.accounts.models import Account, AccountCode, WebSession
 from core.accounts.web_sessions import IDLE_END
 
 UNPROVEN_KEPT = timedelta(days=7)  # an address that nobody confirmed may be somebody's who never asked for this
+LOST_KEPT = timedelta(days=365)  # as the audit log
 TRACES_KEPT = timedelta(days=1)  # longer than any code lives
 
 
@@ -21,6 +23,11 @@ async def forget_ended(session: AsyncSession) -> dict[str, int]:
     gone = {
         "sessions": delete(WebSession).where(ended),
         "codes": delete(AccountCode).where(AccountCode.created_at < func.now() - TRACES_KEPT),
+        "attempts": delete(SignInAttempt).where(SignInAttempt.expires_at < func.now()),
+        "challenges": delete(Challenge).where(Challenge.expires_at < func.now()),
+        "email_codes": delete(EmailCode).where(EmailCode.created_at < func.now() - TRACES_KEPT),
+        "unconfirmed_apps": delete(Totp).where(Totp.confirmed_at.is_(None), Totp.created_at < func.now() - TRACES_KEPT),
+        "lost_factors": delete(LostFactor).where(LostFactor.ended_at < func.now() - LOST_KEPT),
         "accounts": delete(Account).where(unproven),
     }
     counts = {

@@ -73,9 +73,11 @@ async def verify() -> ResponseReturnValue:
 @anyone
 async def sign_in() -> ResponseReturnValue:
     next_path = local_path(request.args.get("next"), otherwise="/consultations")
-    if g.get("account") is not None:
+    again = "again" in request.args and g.get("account") is not None
+    if g.get("account") is not None and not again:
         return redirect(next_path)
-    return await page("sign_in.html", {"next": next_path, "verified": "verified" in request.args})
+    facts = {"next": next_path, "verified": "verified" in request.args, "again": again}
+    return await page("sign_in.html", facts)
 
 
 @blueprint.get("/credits")

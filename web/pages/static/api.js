@@ -55,10 +55,23 @@ export async function call(method, path, { body, key, signal, timeout = 20_000 }
     if (problem.code !== "foreign-request" || !(await fetchToken().catch(() => false))) throw problem;
     answer = await send(method, path, options);
   }
-  if (!answer.ok) throw await problemOf(answer);
+  if (!answer.ok) {
+    const problem = await problemOf(answer);
+    const elsewhere = ELSEWHERE[problem.code];
+    if (elsewhere) location.assign(elsewhere());
+    throw problem;
+  }
   if (answer.status === 204) return null;
-  return answer.json().catch(() => null);
+  const told = await answer.json().catch(() => null);
+  if (told?.csrf_token) meta.content = told.csrf_token; // the session goes on under a fresh id
+  return told;
 }
+
+// What a page cannot settle itself: where one proves who one is, and comes back.
+const ELSEWHERE = {
+  "sign-in-again": () => `/sign-in?again&next=${encodeURIComponent(location.pathname + location.search)}`,
+  "second-factor-needed": () => "/security",
+};
 
 export function newKey() {
   return crypto.randomUUID?.() ?? Array.from(crypto.getRandomValues(new Uint32Array(4)), String).join("-");

@@ -5,7 +5,7 @@
 //   data-leave="field"        go to the address in that field of the answer
 //   data-done="words"         stay and say so · data-drop="li": remove what the form is in
 //   data-on-<code>="/path"    where to go when that problem comes
-//   data-expect="field=value" an answer with another value is not a success: say data-unexpected
+//   data-then-<state>="/x"    where to go instead when the answer's `state` is that
 //   data-rest="30"            seconds before it can be sent again
 //   data-return, data-forget  a path to come back to after paying · forget what this tab keeps
 
@@ -108,11 +108,10 @@ function forgetKey(form) {
 }
 
 function succeed(form, answer, body) {
-  const { then, leave, done, drop, expect, unexpected, forget } = form.dataset;
-  if (expect) {
-    const [name, value] = expect.split("=");
-    if (answer?.[name] !== undefined && answer[name] !== value) throw new Problem({ title: unexpected });
-  }
+  const { then, leave, done, drop, forget } = form.dataset;
+  form.dispatchEvent(new CustomEvent("answered", { detail: answer }));
+  const other = answer?.state && form.getAttribute(`data-then-${answer.state.replace("_", "-")}`);
+  if (other) return location.assign(fill(other, { ...body, ...answer }));
   if (forget !== undefined) sessionStorage.clear();
   if (leave) {
     const target = new URL(answer[leave]);
