@@ -127,7 +127,10 @@ async def close_connections() -> None:
 
 @asynccontextmanager
 async def direct() -> AsyncIterator[Direct]:
-    """A connection on which each statement is its own transaction. Raises DatabaseAway."""
+    """A connection on which each statement is its own transaction; without an error, then what waits for the commit.
+
+    Raises DatabaseAway.
+    """
     pool = _pool()
     try:
         async with asyncio.timeout(WAIT_SECONDS) if pool.slots.locked() else nullcontext():
@@ -136,8 +139,9 @@ async def direct() -> AsyncIterator[Direct]:
         raise DatabaseAway(error="all connections are in use") from error
     try:
         driver = await pool.take()
+        unit = Direct(driver)
         try:
-            yield Direct(driver)
+            yield unit
         except BaseException as error:
             if _is_whole(error):
                 pool.give_back(driver)
@@ -152,6 +156,8 @@ async def direct() -> AsyncIterator[Direct]:
         raise
     finally:
         pool.slots.release()
+    for call in unit.info.pop("after_commit", ()):
+        call()
 
 
 def _is_whole(error: BaseException) -> bool:
@@ -179,5 +185,3 @@ async def direct_transaction() -> AsyncIterator[Direct]:
     """
     async with direct() as unit, unit.driver.transaction():
         yield unit
-    for call in unit.info.pop("after_commit", ()):
-        call()

@@ -46,6 +46,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     admin.blueprint,
     passwords.blueprint,
     pages.blueprint,
+    factor_pages.blueprint,
 )
 
 BODY_TIME = 20  # seconds in which a body must have arrived

@@ -9,7 +9,7 @@ from quart.typing import ResponseReturnValue
 
 from core.consultations import catalogue, conversation, queries
 from core.database import transaction
-from core.direct import Direct
+from core.direct import Direct, direct
 from core.errors import InvalidInput
 from web.inputs import Input, takes
 from web.openapi import AFTER_ID, answers, query
@@ -110,4 +110,4 @@ async def ask(consultation_id: UUID, data: NewQuestion) -> ResponseReturnValue:
             "output_cap": asked.output_cap,
         }
 
-    return await once(create), 202
+    return await once(create, alone=direct), 202

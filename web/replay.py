@@ -26,14 +26,17 @@ def attempt_key() -> str | None:
 async def once(
     create: Callable[[U], Awaitable[dict[str, Any]]],
     begin: Callable[[], AbstractAsyncContextManager[U]] = direct_transaction,  # type: ignore[assignment]  # U is Direct
+    *,
+    alone: Callable[[], AbstractAsyncContextManager[U]] | None = None,
 ) -> dict[str, Any]:
     """Create in a transaction of its own and answer; with a key, once: whoever repeats it gets that answer again.
 
     begin: opens the transaction; what it locks, it locks before the answer is looked for
+    alone: opens it where there is no key: `direct`, for who writes with a single statement
     """
     key = attempt_key()
     if key is None:
-        async with begin() as unit:
+        async with (alone or begin)() as unit:
             return await create(unit)
     body = await request.get_data(as_text=False)
     assert isinstance(body, bytes)

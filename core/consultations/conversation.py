@@ -49,22 +49,36 @@ _TERMS = Hot("""
     where consultation.id = :id and consultation.account_id = :account_id
 """)
 
-_KEEP = Hot("""
-    with question as (
+# All of it or nothing, in one statement: four hops less between a question and its first word (docs/decisions/0007).
+_TAKE = Hot(
+    f"""
+    with hold as (
+        select credits_hold(cast(:hold_id as uuid), cast(:account_id as uuid), cast(:at_least as bigint),
+                            cast(:at_most as bigint), cast(:source as text), cast(:life as interval)) as amount_mc
+    ), held as (
+        select amount_mc,
+               least(cast(:most_output as bigint), (amount_mc * 1000 - cast(:prompt_price as bigint))
+                                                   / nullif(cast(:output_price as bigint), 0)) as output_cap
+        from hold where amount_mc is not null
+    ), question as (
         insert into messages (id, consultation_id, role, said_on, bytes)
-        values (uuidv7(), cast(:consultation_id as uuid), 'question', (now() at time zone 'utc')::date,
-                octet_length(cast(:text as text)))
+        select uuidv7(), cast(:consultation_id as uuid), 'question', (now() at time zone 'utc')::date,
+               octet_length(cast(:text as text))
+        from held
         returning id, said_on
     ), words as (
         insert into message_texts (said_on, message_id, text) select said_on, id, cast(:text as text) from question
+    ), job as (
+        {jobs.ENQUEUE} from held
     )
     insert into generations
         (id, consultation_id, question_id, service_id, job_id, hold_id, hold_mc, prompt_cap, output_cap)
-    select cast(:id as uuid), cast(:consultation_id as uuid), id, cast(:service_id as uuid), cast(:job_id as uuid),
-           cast(:hold_id as uuid), cast(:hold_mc as bigint), cast(:prompt_cap as int), cast(:output_cap as int)
-    from question
-    returning question_id
-""")
+    select cast(:id as uuid), cast(:consultation_id as uuid), question.id, cast(:service_id as uuid),
+           cast(:job_id as uuid), cast(:hold_id as uuid), held.amount_mc, cast(:prompt_cap as int), held.output_cap
+    from question, held
+    returning question_id, hold_mc, output_cap
+    """  # noqa: S608  # of our own words
+)
 
 
 async def ask(session: Unit, *, account_id: UUID, consultation_id: UUID, question: str) -> Asked:
@@ -81,29 +95,30 @@ async def ask(session: Unit, *, account_id: UUID, consultation_id: UUID, questio
         raise InvalidInput(field="text", rule=f"must have at most {most_chars} characters")
     price = Price(input_price, output_price)
     prompt_cap = pricing.prompt_cap(system_bytes, len(question.encode()), history_bytes)
-    generation_id, job_id = uuid4(), uuid4()
-    hold_id, hold_mc = await ledger.hold(
-        session,
-        account_id=account_id,
-        at_least_mc=max(price.cost_mc(prompt_cap, least_output), 1),
-        at_most_mc=max(price.cost_mc(prompt_cap, most_output), 1),
-        source=f"generation:{generation_id}",
-    )
-    output_cap = min(most_output, price.affordable_output(prompt_cap, hold_mc))
-    question_id: UUID = await _KEEP.value(
+    generation_id, job_id, hold_id = uuid4(), uuid4(), uuid4()
+    at_least_mc = max(price.cost_mc(prompt_cap, least_output), 1)
+    taken = await _TAKE.one(
         session,
         id=generation_id,
         consultation_id=consultation_id,
         text=question,
         service_id=service_id,
-        job_id=job_id,
         hold_id=hold_id,
-        hold_mc=hold_mc,
+        at_least=at_least_mc,
+        at_most=max(price.cost_mc(prompt_cap, most_output), 1),
+        source=f"generation:{generation_id}",
+        life=ledger.HOLD_LIFE,
         prompt_cap=prompt_cap,
-        output_cap=output_cap,
+        prompt_price=prompt_cap * input_price,
+        output_price=output_price,
+        most_output=most_output,
+        **jobs.facts_of(TaskName.ANSWER, job_id, payload={"generation": str(generation_id)}, account_id=account_id),
     )
-    payload = {"generation": str(generation_id)}
-    await jobs.enqueue(session, TaskName.ANSWER, payload=payload, account_id=account_id, job_id=job_id)
+    if taken is None:
+        have = await ledger.balance(session, account_id=account_id)
+        raise ledger.NotEnoughCredits(needed_mc=at_least_mc, available_mc=have.available_mc)
+    jobs.ring_then(session, TaskName.ANSWER, job_id)
+    question_id, hold_mc, output_cap = taken
     return Asked(job=job_id, message=question_id, hold_mc=hold_mc, output_cap=output_cap)
 
 

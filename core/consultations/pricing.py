@@ -23,12 +23,6 @@ class Price:
         thousandths = prompt_tokens * self.input_mc_per_1k + completion_tokens * self.output_mc_per_1k
         return -(-thousandths // 1000)
 
-    def affordable_output(self, prompt_tokens: int, amount_mc: int) -> int:
-        """The most tokens of answer that an amount pays for, after the prompt; may be below zero."""
-        if self.output_mc_per_1k == 0:
-            return 2**31 - 1
-        return (amount_mc * 1000 - prompt_tokens * self.input_mc_per_1k) // self.output_mc_per_1k
-
     def typical_mc(self, system_prompt: str) -> int:
         """A question of 100 words, answered in 250 words."""
         question = int(TYPICAL_QUESTION_WORDS * WORDS_TO_TOKENS) + estimate_tokens(system_prompt)
