@@ -3,6 +3,7 @@
 import os
 from uuid import UUID
 
+from core.accounts.factors import totp
 from core.accounts.models import Role
 from core.accounts.passwords import hash_password
 from core.accounts.profile import provide_account
@@ -21,7 +22,10 @@ async def plant() -> None:
             await catalogue.publish(session, offer)
     print(f"{len(OFFERS)} services are on offer")
     if password := os.environ.get("CLOFY_SEED_ADMIN_PASSWORD"):
-        await _account("admin@clofy.example", "Ada Admin", password, Role.ADMIN)
+        admin = await _account("admin@clofy.example", "Ada Admin", password, Role.ADMIN)
+        if secret := os.environ.get("CLOFY_SEED_ADMIN_TOTP"):
+            async with transaction() as session:
+                await totp.provide(session, account_id=admin, secret=secret)
     if password := os.environ.get("CLOFY_SEED_DEMO_PASSWORD"):
         demo = await _account("demo@clofy.example", "Dana Demo", password, Role.USER)
         async with transaction() as session:

@@ -1,5 +1,6 @@
 """What a sandbox remembers between two starts, and what it says to the processes of the product."""
 
+import base64
 import fcntl
 import os
 import secrets
@@ -98,6 +99,7 @@ class Machine:
             "CLOFY_DRAIN_SECONDS": "4",  # Ctrl-C is to end everything in under 10 s; what runs longer goes back
             "CLOFY_SEED_DEMO_PASSWORD": self.secrets["demo_password"],
             "CLOFY_SEED_ADMIN_PASSWORD": self.secrets["admin_password"],
+            "CLOFY_SEED_ADMIN_TOTP": self.secrets["admin_totp"],
             "PYTHONUNBUFFERED": "1",
         }
         return {**os.environ, **ours, **self.outside}
@@ -148,5 +150,6 @@ def make_secrets() -> dict[str, str]:
         "stripe_webhook_secret": f"whsec_{secrets.token_hex(24)}",
         "demo_password": secrets.token_urlsafe(12),
         "admin_password": secrets.token_urlsafe(18),
+        "admin_totp": base64.b32encode(secrets.token_bytes(20)).decode(),  # admins need a second factor
         "flower_password": secrets.token_urlsafe(12),
     }

@@ -153,7 +153,11 @@ class Supervisor:
             "redis_url": environ["CLOFY_REDIS_URL"],
             "stripe_webhook_secret": environ["CLOFY_STRIPE_WEBHOOK_SECRETS"].split(",")[0],
             "demo": {"email": DEMO, "password": environ["CLOFY_SEED_DEMO_PASSWORD"]},
-            "admin": {"email": ADMIN, "password": environ["CLOFY_SEED_ADMIN_PASSWORD"], "totp_secret": None},
+            "admin": {
+                "email": ADMIN,
+                "password": environ["CLOFY_SEED_ADMIN_PASSWORD"],
+                "totp_secret": environ["CLOFY_SEED_ADMIN_TOTP"],
+            },
         }
         self._write_state()
 
@@ -274,6 +278,7 @@ class Supervisor:
             ("Clofy Cloud", state["app_url"], ""),
             ("  demo account", DEMO, state["demo"]["password"]),
             ("  admin account", ADMIN, state["admin"]["password"]),
+            ("  its authenticator app", "key to type in", state["admin"]["totp_secret"]),
             ("Inbox, payments, knobs", state["sandbox_url"], ""),
             ("Flower", state["flower_url"], f"admin / {secrets['flower_password']}"),
             ("PostgreSQL", state["database_url"].split("@")[-1], ""),
