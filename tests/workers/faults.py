@@ -1,7 +1,7 @@
 """A worker that dies by SIGKILL at a numbered step of handling an event: `celery -A tests.workers.faults worker -c 1`.
 
-CLOFY_TEST_FAULTS names the step for each event, as {"evt_...": 3}; only a job's first attempt is struck. What it runs is
-the product's own; each step is met by wrapping the function that it begins or ends with.
+CLOFY_TEST_FAULTS names the step for each event, as {"evt_...": 3}; only the first attempt of a job is struck. It runs
+what the product runs; each step is met by wrapping the function that it begins or ends with.
 
 1 the job is claimed                        6 all of that is written, the event is not marked
 2 Stripe is about to be asked               7 the event is marked
