@@ -41,7 +41,12 @@ def _verified() -> ssl.SSLContext:
     return context
 
 
-def _client() -> SMTP:
+def _password() -> str | None:
+    """None if the mail server asks for none."""
+    return secrets.current(Secret.SMTP_PASSWORD) if urlsplit(settings().smtp_url).username else None
+
+
+def _client(password: str | None) -> SMTP:
     url = urlsplit(settings().smtp_url)
     whole_tls = url.scheme == "smtps"
     plain_allowed = settings().environment is Environment.SANDBOX  # on one machine; never in production
@@ -49,7 +54,7 @@ def _client() -> SMTP:
         hostname=url.hostname,
         port=url.port or (465 if whole_tls else 587),
         username=unquote(url.username) if url.username else None,
-        password=secrets.current(Secret.SMTP_PASSWORD) if url.username else None,
+        password=password,
         use_tls=whole_tls,
         start_tls=not (whole_tls or plain_allowed),
         tls_context=_verified() if whole_tls or not plain_allowed else None,
@@ -75,15 +80,15 @@ async def envelope(message: EmailMessage) -> AsyncIterator[Callable[[], Awaitabl
     """
     sender = message["From"].addresses[0].addr_spec
     recipient = message["To"].addresses[0].addr_spec
-    client = _client()
-    password = secrets.current(Secret.SMTP_PASSWORD)
+    password = _password()
+    client = _client(password)
     try:
         await client.connect()
         await client.mail(sender)
         await client.rcpt(recipient)
     except SMTPAuthenticationError as error:
         client.close()
-        await secrets.refreshed(Secret.SMTP_PASSWORD, refused=password)  # for the next attempt
+        await secrets.refreshed(Secret.SMTP_PASSWORD, refused=password or "")  # for the next attempt
         raise _judge(error) from error
     except (SMTPException, OSError) as error:
         client.close()
