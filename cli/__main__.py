@@ -10,7 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import select
 
-from cli import doctor, seeds
+from cli import accounts, doctor, seeds
 from core import jobs, secrets
 from core.database import statement, transaction
 from core.direct import close_connections
@@ -65,6 +65,10 @@ def arguments() -> argparse.Namespace:
     about_jobs.add_parser("dead", help="list them")
     about_jobs.add_parser("counts", help="how many wait, run, are dead in each queue")
     about_jobs.add_parser("requeue", help="try one again").add_argument("id", type=UUID)
+    about_accounts = commands.add_parser("accounts", help="shut one, open it again, give or take an admin's rights")
+    about_accounts.add_argument("verb", choices=["disable", "enable", "promote", "demote"])
+    about_accounts.add_argument("email")
+    about_accounts.add_argument("--reason", required=True, help="kept in the audit log")
     return parser.parse_args()
 
 
@@ -75,6 +79,8 @@ async def run(given: argparse.Namespace) -> int:
             await seeds.plant()
         elif given.command == "doctor":
             return await doctor.tell()
+        elif given.command == "accounts":
+            await accounts.change(given.verb, email=given.email, reason=given.reason)
         elif given.verb == "dead":
             await show_dead()
         elif given.verb == "counts":

@@ -50,8 +50,10 @@ class Action(StrEnum):
     REFUND_MADE = "refund_made"
 
 
-# What anybody may do to an account, knowing its address: nobody has proven to be its owner by it.
-BY_ANYBODY = frozenset({Action.REGISTERED, Action.RESET_ASKED})
+# What anybody may do to an account, knowing its address, and what an operator does: it says nothing of its owner.
+NOT_BY_THE_OWNER = frozenset(
+    {Action.REGISTERED, Action.RESET_ASKED, Action.DISABLED, Action.ENABLED, Action.ROLE_CHANGED}
+)
 
 
 class Outcome(StrEnum):
@@ -111,11 +113,11 @@ async def note(
     """Write down what is done, in the transaction that does it. What is refused is noted in one that commits.
 
     account_id: whose account it is about; None where no account is known
-    actor_id: who did it; left out: who has the account, unless nobody has proven that: it was refused, or BY_ANYBODY
+    actor_id: who did it; left out: who has the account, unless it was refused, or is NOT_BY_THE_OWNER
     about: the object, as "factor:<id>"
     facts: JSON; no secrets, no words of a consultation
     """
-    if actor_id is None and outcome is Outcome.DONE and action not in BY_ANYBODY:
+    if actor_id is None and outcome is Outcome.DONE and action not in NOT_BY_THE_OWNER:
         actor_id = account_id
     session.add(
         AuditEntry(

@@ -9,9 +9,12 @@ from quart import Blueprint, Response, g
 from quart.globals import request_ctx
 from quart.typing import ResponseReturnValue
 
+from core import audit
 from core.accounts import codes, profile, registration, web_sessions
-from core.accounts.models import Account, WebSession
+from core.accounts.models import Account
 from core.accounts.registration import TooYoung
+from core.accounts.web_sessions import Device
+from core.audit import Action
 from core.database import transaction
 from core.errors import NotFound
 from web.callers import browser, caller
@@ -20,7 +23,7 @@ from web.openapi import answers
 from web.security import set_cookie, site
 from web.session import anyone, signed_in
 from web.shapes import CodeSent, ProfileFacts, Sessions
-from web.sign_in import Email, Password, signed_out
+from web.sign_in import Email, Password, session_token, signed_out
 
 blueprint = Blueprint("accounts", __name__)
 
@@ -120,7 +123,7 @@ async def list_sessions() -> ResponseReturnValue:
     return {"sessions": [device(row, g.account.session_id) for row in rows]}
 
 
-def device(row: WebSession, current: UUID) -> dict[str, Any]:
+def device(row: Device, current: UUID) -> dict[str, Any]:
     """A place where the account is signed in, as its owner sees it."""
     return {
         "id": row.id,
@@ -133,6 +136,20 @@ def device(row: WebSession, current: UUID) -> dict[str, Any]:
     }
 
 
+@blueprint.delete("/api/sessions")
+@signed_in
+@answers(None, status=204)
+async def end_others() -> ResponseReturnValue:
+    """Sign out everywhere else."""
+    token = session_token()
+    if token is None:
+        raise NotFound
+    async with transaction() as session:
+        await web_sessions.end_other_sessions(session, account_id=g.account.id, token=token)
+        await audit.note(session, Action.OTHER_SESSIONS_ENDED, account_id=g.account.id, caller=caller())
+    return "", 204
+
+
 @blueprint.delete("/api/sessions/<uuid:session_id>")
 @signed_in
 @answers(None, status=204)
@@ -141,6 +158,8 @@ async def revoke_session(session_id: UUID) -> ResponseReturnValue:
     async with transaction() as session:
         if not await web_sessions.revoke_session(session, account_id=g.account.id, session_id=session_id):
             raise NotFound
+        about = f"session:{session_id}"
+        await audit.note(session, Action.SESSION_REVOKED, account_id=g.account.id, caller=caller(), about=about)
     return signed_out() if session_id == g.account.session_id else ("", 204)
 
 

@@ -16,6 +16,7 @@ from web import (
     billing,
     consultations,
     credits,  # noqa: A004  # the noun of the house
+    endings,
     errors,
     factors,
     inputs,
@@ -100,6 +101,8 @@ def create_app() -> Quart:
     app.before_serving(_start)
     app.while_serving(_keep_secrets)
     app.before_serving(live.open_hub)
+    app.before_serving(endings.start)
+    app.after_serving(endings.stop)
     app.after_serving(live.close_hub)
     app.after_serving(queue.close_doorbell)
     app.after_serving(direct.close_connections)

@@ -21,13 +21,13 @@ from redis.exceptions import RedisError
 from werkzeug.datastructures import Headers
 
 from core import jobs, streams
-from core.accounts.web_sessions import FROM_LIVE, IDLE_END, SignedIn, find_session, token_hash
+from core.accounts.web_sessions import FROM_LIVE, SignedIn, find_session, token_hash
 from core.database import is_away
 from core.direct import Hot, direct
 from core.errors import ClofyError, NotFound, Unavailable
 from core.jobs import Glimpse
 from core.streams import Event
-from web import security
+from web import endings, security
 from web.hub import Hub, Watch, end_all
 from web.openapi import answers
 from web.session import signed_in
@@ -38,7 +38,7 @@ blueprint = Blueprint("live", __name__)
 TICKET_SECONDS = 30
 HELLO_SECONDS = 10
 LIFE_SECONDS = 4 * 3600  # the edge cuts at four hours (security.md 85); clients come back where they were
-RECHECK_SECONDS = 30  # how late a session that has ended ends its sockets; the issue on accounts makes it at once
+RECHECK_SECONDS = 30  # how late a session that has ended ends its sockets where web/endings.py did not hear of it
 MOST_WATCHES = 20
 MOST_WAITING = 2000  # events that a reader may be behind
 MESSAGES_PER_SECOND = 20
@@ -109,6 +109,7 @@ class Socket:
     work: asyncio.Event = field(default_factory=asyncio.Event)
     watches: dict[UUID, Watch] = field(default_factory=dict)
     slow: bool = False
+    doubt: asyncio.Event = field(default_factory=asyncio.Event)  # whether the session still is one
 
     async def serve(self) -> None:
         code, reason = 1000, ""
@@ -158,12 +159,14 @@ class Socket:
     async def _expire(self) -> None:
         until = time.monotonic() + LIFE_SECONDS
         while time.monotonic() < until:
-            await asyncio.sleep(RECHECK_SECONDS)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.doubt.wait(), RECHECK_SECONDS)
+            self.doubt.clear()
             await self._recheck()
         raise Rejected(TRY_AGAIN, "come back")
 
     async def _recheck(self) -> None:
-        account = await find_session(self.token)
+        account = await find_session(self.token, touch=False)
         if account is None:
             raise Rejected(POLICY, "signed out")
         self.account = account
@@ -229,7 +232,6 @@ class Socket:
         """The account's own job, while the session lasts. Raises Rejected when it has ended, NotFound."""
         facts = {
             "token_hash": token_hash(self.token),
-            "idle_end": IDLE_END,
             "id": job_id,
             "account_id": self.account.id,
         }
@@ -307,7 +309,9 @@ class LiveSockets:
             await send({"type": "websocket.close", "code": POLICY})  # before it is accepted: the server answers 403
             return
         await send({"type": "websocket.accept"})
-        await Socket(receive, send, token, account).serve()
+        socket = Socket(receive, send, token, account)
+        with endings.held(account.session_id, socket.doubt.set):
+            await socket.serve()
 
 
 def _cookie(headers: Headers, name: str) -> str:

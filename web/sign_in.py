@@ -7,10 +7,12 @@ from quart import Blueprint, Response, g, jsonify
 from quart.globals import request_ctx
 from quart.typing import ResponseReturnValue
 
+from core import audit
 from core.accounts import attempts, sign_in, web_sessions
 from core.accounts.factors.email_codes import Purpose
 from core.accounts.factors.models import Method
 from core.accounts.sign_in import Step
+from core.audit import Action
 from core.database import transaction
 from web.callers import browser, caller
 from web.inputs import Input, takes
@@ -165,6 +167,7 @@ async def end_session() -> ResponseReturnValue:
     assert token is not None
     async with transaction() as session:
         await web_sessions.end_session(session, token=token)
+        await audit.note(session, Action.SIGNED_OUT, account_id=g.account.id, caller=caller())
     response = signed_out()
     await end_attempt(response)
     return response

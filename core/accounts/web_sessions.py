@@ -7,16 +7,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core.accounts.models import Account, WebSession
+from core.accounts.models import WebSession
 from core.direct import Hot, direct
 from core.errors import ClofyError, Kind
 from core.secrets import signatures
 
-ABSOLUTE_END = timedelta(days=30)  # the longest that security.md 39 allows without a second factor
-IDLE_END = timedelta(days=14)  # a decision of issue 2, for now; the issue on accounts sets it by role
+# security.md 39: how long a session lives, and how long it may rest. The more it opens, the shorter.
+ABSOLUTE_END, IDLE_END = timedelta(days=30), timedelta(days=14)  # by the password alone
+FACTOR_END, FACTOR_IDLE = timedelta(hours=24), timedelta(hours=1)  # with a second factor
+ADMIN_END, ADMIN_IDLE = timedelta(hours=12), timedelta(minutes=30)
 TOUCHED_EVERY = timedelta(minutes=1)  # so that reading a page does not write a row
 AGENT_LENGTH = 300  # characters kept of what a browser calls itself
 
@@ -45,17 +47,24 @@ class SignedIn:
         return self.csrf_tokens[0]
 
 
-_LIVE = (
-    WebSession.expires_at > func.now(),
-    WebSession.seen_at > func.now() - IDLE_END,
-    Account.disabled_at.is_(None),
-)
+def _by_role(admin: timedelta, factor: timedelta, otherwise: timedelta) -> str:
+    """By the role and the factor that count now, whatever they were at sign-in."""
+    return (
+        f"case when account.role = 'admin' then interval '{admin.total_seconds()} seconds'"
+        f" when session.factor is not null then interval '{factor.total_seconds()} seconds'"
+        f" else interval '{otherwise.total_seconds()} seconds' end"
+    )
+
+
+_ENDS_AT = f"least(session.expires_at, session.created_at + {_by_role(ADMIN_END, FACTOR_END, ABSOLUTE_END)})"
+_IS_LIVE = f"""
+    {_ENDS_AT} > now() and session.seen_at > now() - {_by_role(ADMIN_IDLE, FACTOR_IDLE, IDLE_END)}
+    and account.disabled_at is null
+"""
 # Of a statement, also of one that asks for more at the same time (web/live.py).
-FROM_LIVE = """
+FROM_LIVE = f"""
     from web_sessions session join accounts account on account.id = session.account_id
-    where session.token_hash = :token_hash and session.expires_at > now()
-      and session.seen_at > now() - cast(:idle_end as interval)
-      and account.disabled_at is null
+    where session.token_hash = :token_hash and {_IS_LIVE}
 """
 _FIND = Hot(f"""
     select session.id, session.seen_at, account.id, account.email, account.name, account.role,
@@ -82,15 +91,18 @@ def _csrf_tokens(hashed: bytes) -> tuple[str, ...]:
     return tuple(one.hex() for one in signatures(b"csrf:session:" + hashed))
 
 
-async def find_session(token: str) -> SignedIn | None:
-    """Who holds this token, or None if it is unknown or at its end. One statement; every request asks this."""
+async def find_session(token: str, *, touch: bool = True) -> SignedIn | None:
+    """Who holds this token, or None if it is unknown or at its end. One statement; every request asks this.
+
+    touch: whether somebody does something by it; what a page asks by itself does not keep a session awake
+    """
     hashed = token_hash(token)
     async with direct() as unit:
-        row = await _FIND.one(unit, token_hash=hashed, idle_end=IDLE_END)
+        row = await _FIND.one(unit, token_hash=hashed)
         if row is None:
             return None
         session_id, seen_at, account_id, email, name, role, proven_at, factor = row
-        if datetime.now(UTC) - seen_at > TOUCHED_EVERY:
+        if touch and datetime.now(UTC) - seen_at > TOUCHED_EVERY:
             # An UPDATE of a row that a parallel sign-out deleted changes nothing: it cannot bring a session back.
             await _TOUCH.all(unit, token_hash=hashed, touched_every=TOUCHED_EVERY)
     return SignedIn(account_id, email, name, role, session_id, _csrf_tokens(hashed), proven_at, factor)
@@ -161,11 +173,29 @@ async def end_all_sessions(session: AsyncSession, *, account_id: UUID) -> None:
     await session.execute(delete(WebSession).where(WebSession.account_id == account_id))
 
 
-async def list_sessions(session: AsyncSession, *, account_id: UUID) -> Sequence[WebSession]:
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A place where an account is signed in. expires_at: its end at the latest."""
+
+    id: UUID
+    user_agent: str
+    ip: str
+    created_at: datetime
+    seen_at: datetime
+    expires_at: datetime
+    factor: str | None
+
+
+_LIST = Hot(f"""
+    select session.id, session.user_agent, session.ip, session.created_at, session.seen_at, {_ENDS_AT}, session.factor
+    from web_sessions session join accounts account on account.id = session.account_id
+    where session.account_id = :account_id and {_IS_LIVE} order by session.seen_at desc
+""")  # noqa: S608  # all parts are ours
+
+
+async def list_sessions(session: AsyncSession, *, account_id: UUID) -> Sequence[Device]:
     """The places where the account is signed in, the latest used first."""
-    query = select(WebSession).join(Account, Account.id == WebSession.account_id)
-    query = query.where(WebSession.account_id == account_id, *_LIVE).order_by(WebSession.seen_at.desc())
-    return (await session.scalars(query)).all()
+    return [Device(*row) for row in await _LIST.all(session, account_id=account_id)]
 
 
 async def revoke_session(session: AsyncSession, *, account_id: UUID, session_id: UUID) -> bool:

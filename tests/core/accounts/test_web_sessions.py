@@ -37,18 +37,67 @@ async def test_a_token_has_256_bits_and_only_its_hash_is_kept(session: AsyncSess
     assert row.token_hash == hashlib.sha256(token.encode()).digest()
 
 
-async def test_who_holds_the_token_is_found_with_the_role_of_this_moment(session: AsyncSession) -> None:
+@pytest.mark.parametrize("change", [{"role": Role.ADMIN}, {"disabled_at": func.now()}])
+async def test_nobody_goes_on_as_what_they_were(session: AsyncSession, change: dict[str, object]) -> None:
     account_id, token = await make_signed_in(session)
 
-    as_user = await find_session(token)
-    await session.execute(update(Account).where(Account.id == account_id).values(role=Role.ADMIN))
+    before = await find_session(token)
+    await session.execute(update(Account).where(Account.id == account_id).values(**change))
     await session.commit()
-    as_admin = await find_session(token)
 
-    assert as_user is not None
-    assert as_admin is not None
-    assert (as_user.id, as_user.role, as_admin.role) == (account_id, "user", "admin")
-    assert as_user.csrf_token == as_admin.csrf_token
+    assert before is not None
+    assert (before.id, before.role) == (account_id, "user")
+    assert await find_session(token) is None
+    left = select(func.count()).select_from(WebSession).where(WebSession.account_id == account_id)
+    assert await session.scalar(left) == 0
+
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("role", "factor", "age", "rests", "lives"),
+    [
+        (Role.USER, None, 29 * 24 * HOUR, 13 * 24 * HOUR, True),
+        (Role.USER, None, 30 * 24 * HOUR, HOUR, False),
+        (Role.USER, None, 20 * 24 * HOUR, 14 * 24 * HOUR, False),
+        (Role.USER, "totp", 23 * HOUR, HOUR * 0.9, True),
+        (Role.USER, "totp", 24 * HOUR, HOUR * 0.1, False),
+        (Role.USER, "totp", 2 * HOUR, HOUR, False),
+        (Role.ADMIN, "totp", 11 * HOUR, HOUR * 0.4, True),
+        (Role.ADMIN, "totp", 12 * HOUR, HOUR * 0.1, False),
+        (Role.ADMIN, "totp", 2 * HOUR, HOUR * 0.5, False),
+    ],
+)
+async def test_the_more_a_session_opens_the_shorter_it_lives(
+    session: AsyncSession, role: Role, factor: str | None, age: timedelta, rests: timedelta, *, lives: bool
+) -> None:
+    account_id = await provide_account(
+        session, email=f"{uuid4().hex}@example.com", password_hash="hash", name="Ada", role=role
+    )
+    token = await start_session(session, account_id=account_id, user_agent="", ip="", factor=factor)
+    await moved(session, token, created_at=func.now() - age, seen_at=func.now() - rests)
+
+    listed = await web_sessions.list_sessions(session, account_id=account_id)
+
+    assert len(listed) == lives
+    assert (await find_session(token, touch=False) is not None) is lives
+
+
+async def test_what_a_page_asks_by_itself_does_not_keep_a_session_awake(session: AsyncSession) -> None:
+    _, token = await make_signed_in(session)
+    await moved(session, token, seen_at=func.now() - HOUR)
+    seen = select(WebSession.seen_at).where(WebSession.token_hash == web_sessions.token_hash(token))
+    before = await session.scalar(seen)
+
+    await find_session(token, touch=False)
+    await session.commit()
+    asleep = await session.scalar(seen)
+    await find_session(token)
+    await session.commit()
+
+    assert asleep == before
+    assert await session.scalar(seen) != before
 
 
 @pytest.mark.parametrize("token", ["", "x", "é", "a\0b", "\udce9", "x" * 5000])
