@@ -1,9 +1,10 @@
 """The knobs of all stand-ins at one address, and the process that serves Stripe, the inbox and the knobs.
 
-GET    /control          {"openai": {"knobs", "stats"}, "stripe": ..., "mail": ...}
+GET    /control          {"openai": {"knobs", "stats"}, "stripe": ..., "mail": ..., "vault": ...}
 PATCH  /control          the same without "knobs", as {"openai": {"gap_ms": 5, "fail": {"status": 429, "times": 2}}};
                          POST does the same. What each knob means is said at the `Knobs` of openai_knobs.py,
                          stripe_webhooks.py and inbox.py. A knob that does not exist is a 400.
+POST   /control/vault/rotate/NAME   a new version of a secret (vault.py)
 POST   /control/reset    all knobs and counts as at the start; payments and mails stay
 POST   /control/stripe/  sessions/ID/{pay,settle,expire}, refunds, refunds/ID/finish, disputes, disputes/ID/close,
                          events/ID/resend: what payers and banks do (stripe_pay.py)
@@ -13,6 +14,7 @@ import argparse
 import asyncio
 import contextlib
 import os
+import ssl
 from pathlib import Path
 from typing import Any
 
@@ -36,17 +38,21 @@ class Patch(BaseModel):
     openai: dict[str, Any] = Field(default_factory=dict)
     stripe: dict[str, Any] = Field(default_factory=dict)
     mail: dict[str, Any] = Field(default_factory=dict)
+    vault: dict[str, Any] = Field(default_factory=dict)
 
 
 class Control:
-    """The knobs of all. Without `openai_url` the model is somebody else's, and has none."""
+    """The knobs of all. Without `openai_url` the model is somebody else's, and has none; the vault likewise."""
 
-    def __init__(self, stripe: stripe_api.StripeApi, inbox: mail.Inbox, openai_url: str) -> None:
-        self.stripe, self.inbox = stripe, inbox
+    def __init__(
+        self, stripe: stripe_api.StripeApi, inbox: mail.Inbox, openai_url: str, vault: httpx.AsyncClient | None
+    ) -> None:
+        self.stripe, self.inbox, self.vault = stripe, inbox, vault
         self.model = httpx.AsyncClient(base_url=openai_url, trust_env=False) if openai_url else None
+        self.others = {name: one for name, one in (("openai", self.model), ("vault", vault)) if one is not None}
 
     async def show(self) -> Response:
-        told: dict[str, Any] = {"openai": (await self.model.get("/control")).json()} if self.model else {}
+        told: dict[str, Any] = {name: (await one.get("/control")).json() for name, one in self.others.items()}
         for name, part in (("stripe", self.stripe.webhooks), ("mail", self.inbox)):
             told[name] = {"knobs": part.knobs.model_dump(), "stats": part.stats.model_dump()}
         if request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html":
@@ -61,19 +67,26 @@ class Control:
             of_mail = mail.Knobs.model_validate(self.inbox.knobs.model_dump() | patch.mail)
         except ValidationError as error:
             return Response(orjson.dumps({"error": str(error)}), 400, content_type="application/json")
-        if patch.openai and self.model:
-            turned = await self.model.patch("/control", json=patch.openai)
-            if turned.is_error:
-                return Response(turned.content, turned.status_code, content_type="application/json")
+        for name, one in self.others.items():
+            if knobs := getattr(patch, name):
+                turned = await one.patch("/control", json=knobs)
+                if turned.is_error:
+                    return Response(turned.content, turned.status_code, content_type="application/json")
         if patch.stripe:
             self.stripe.webhooks.turn(of_stripe)
         if patch.mail:
             self.inbox.knobs = of_mail
         return await self.show()
 
+    async def rotate(self, name: str) -> Response:
+        if self.vault is None:
+            return Response(orjson.dumps({"error": "no vault runs here"}), 404, content_type="application/json")
+        rotated = await self.vault.post(f"/control/rotate/{name}", content=await request.get_data())
+        return Response(rotated.content, rotated.status_code, content_type="application/json")
+
     async def reset(self) -> Response:
-        if self.model:
-            (await self.model.post("/control/reset")).raise_for_status()
+        for one in self.others.values():
+            (await one.post("/control/reset")).raise_for_status()
         self.stripe.reset()
         self.inbox.reset()
         return await self.show()
@@ -83,8 +96,8 @@ class Control:
 
     async def end(self) -> None:
         await self.stripe.webhooks.close()
-        if self.model:
-            await self.model.aclose()
+        for one in self.others.values():
+            await one.aclose()
 
 
 async def home() -> str:
@@ -95,9 +108,16 @@ async def healthz() -> str:
     return "ok"
 
 
-def create_app(stripe: stripe_api.StripeApi, inbox: mail.Inbox, openai_url: str, *, with_stripe: bool = True) -> Quart:
+def create_app(
+    stripe: stripe_api.StripeApi,
+    inbox: mail.Inbox,
+    openai_url: str,
+    *,
+    vault: httpx.AsyncClient | None = None,
+    with_stripe: bool = True,
+) -> Quart:
     """The app at sandbox_url."""
-    app, control = Quart(__name__), Control(stripe, inbox, openai_url)
+    app, control = Quart(__name__), Control(stripe, inbox, openai_url, vault)
     app.register_blueprint(mail.blueprint(inbox))
     if with_stripe:
         app.register_blueprint(stripe_api.blueprint(stripe))
@@ -107,6 +127,7 @@ def create_app(stripe: stripe_api.StripeApi, inbox: mail.Inbox, openai_url: str,
     app.add_url_rule("/control", "show", control.show)
     app.add_url_rule("/control", "turn", control.turn, methods=["POST", "PATCH"])
     app.add_url_rule("/control/reset", "reset", control.reset, methods=["POST"])
+    app.add_url_rule("/control/vault/rotate/<name>", "rotate", control.rotate, methods=["POST"])
     app.before_serving(control.begin)
     app.after_serving(control.end)
     return app
@@ -122,7 +143,11 @@ async def serve(arguments: argparse.Namespace) -> None:
         knobs=webhooks.Knobs(webhook_url=arguments.webhook_url),
     )
     stripe.url = arguments.public_url or f"http://127.0.0.1:{arguments.port}"
-    app = create_app(stripe, inbox, arguments.openai_url, with_stripe=not arguments.no_stripe)
+    vault = None
+    if arguments.vault_url:
+        believed = ssl.create_default_context(cafile=arguments.vault_ca)
+        vault = httpx.AsyncClient(base_url=arguments.vault_url, verify=believed, trust_env=False)
+    app = create_app(stripe, inbox, arguments.openai_url, vault=vault, with_stripe=not arguments.no_stripe)
     settings = uvicorn.Config(
         app, host=arguments.host, port=arguments.port, log_level="warning", lifespan="on", timeout_graceful_shutdown=1
     )
@@ -141,6 +166,8 @@ def main() -> None:
     parser.add_argument("--smtp-port", type=int, required=True)
     parser.add_argument("--webhook-url", default="")
     parser.add_argument("--openai-url", default="")
+    parser.add_argument("--vault-url", default="")
+    parser.add_argument("--vault-ca", help="the authority by which to believe it")
     parser.add_argument("--no-stripe", action="store_true")
     parser.add_argument("--no-mail", action="store_true")
     asyncio.run(serve(parser.parse_args()))

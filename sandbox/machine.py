@@ -15,6 +15,13 @@ from sandbox.processes import SandboxError
 
 WEB_PORT = 8000
 DEMO, ADMIN = "demo@clofy.example", "admin@clofy.example"
+PRODUCT_SECRETS = {
+    "CLOFY_SECRET_KEY": "secret_key",
+    "CLOFY_FIELD_KEY": "field_key",
+    "CLOFY_OPENAI_API_KEY": "openai_api_key",
+    "CLOFY_STRIPE_API_KEY": "stripe_api_key",
+    "CLOFY_STRIPE_WEBHOOK_SECRETS": "stripe_webhook_secret",
+}
 
 
 class Machine:
@@ -79,22 +86,27 @@ class Machine:
         return any(name in self.outside for name in names)
 
     def settings(
-        self, *, database_url: str, redis_url: str, openai_url: str, stripe_url: str, smtp_url: str
+        self,
+        *,
+        database_url: str,
+        redis_url: str,
+        openai_url: str,
+        stripe_url: str,
+        smtp_url: str,
+        vault: Mapping[str, str] | None = None,
     ) -> dict[str, str]:
-        """The environment of the product's processes: our own parts, except where one was given from outside."""
+        """The environment of the product's processes: our own parts, except where one was given from outside.
+
+        vault: where they find their secrets; without, they are told them
+        """
         ours = {
             "CLOFY_ENVIRONMENT": "sandbox",
             "CLOFY_PUBLIC_URL": self.app_url,
-            "CLOFY_SECRET_KEY": self.secrets["secret_key"],
-            "CLOFY_FIELD_KEY": self.secrets["field_key"],
             "CLOFY_DATABASE_URL": database_url,
             "CLOFY_REDIS_URL": redis_url,
             "CLOFY_OPENAI_ENDPOINT": openai_url,
-            "CLOFY_OPENAI_API_KEY": self.secrets["openai_api_key"],
             "CLOFY_OPENAI_DEPLOYMENT": "clofy-chat",
-            "CLOFY_STRIPE_API_KEY": self.secrets["stripe_api_key"],
             "CLOFY_STRIPE_API_BASE": stripe_url,
-            "CLOFY_STRIPE_WEBHOOK_SECRETS": self.secrets["stripe_webhook_secret"],
             "CLOFY_SMTP_URL": smtp_url,
             "CLOFY_DRAIN_SECONDS": "4",  # Ctrl-C is to end everything in under 10 s; what runs longer goes back
             "CLOFY_SEED_DEMO_PASSWORD": self.secrets["demo_password"],
@@ -102,7 +114,12 @@ class Machine:
             "CLOFY_SEED_ADMIN_TOTP": self.secrets["admin_totp"],
             "PYTHONUNBUFFERED": "1",
         }
-        return {**os.environ, **ours, **self.outside}
+        return {**os.environ, **ours, **(vault or self.product_secrets), **self.outside}
+
+    @property
+    def product_secrets(self) -> dict[str, str]:
+        """Those of the product, as it is told them where there is no vault."""
+        return {setting: self.secrets[name] for setting, name in PRODUCT_SECRETS.items()}
 
     def write_state(self, state: dict[str, Any]) -> None:
         """What scripts read: whole or not at all, and only for us, as it has passwords in it."""
@@ -112,7 +129,7 @@ class Machine:
         """The same as last time where nobody else has taken them; ours until `close`."""
         ports: dict[str, int] = self._remembered("ports.json", dict)
         ports["web"] = self._web_port()
-        for name in ("postgres", "valkey", "sandbox", "openai", "smtp", "flower"):
+        for name in ("postgres", "valkey", "sandbox", "openai", "smtp", "flower", "vault"):
             if name not in ports or not self.held.take(ports[name]):
                 ports[name] = self.held.take_any()
         self._write("ports.json", ports)
@@ -152,4 +169,5 @@ def make_secrets() -> dict[str, str]:
         "admin_password": secrets.token_urlsafe(18),
         "admin_totp": base64.b32encode(secrets.token_bytes(20)).decode(),  # admins need a second factor
         "flower_password": secrets.token_urlsafe(12),
+        "vault_token": secrets.token_urlsafe(24),
     }

@@ -55,6 +55,7 @@ class StandIns(StartsAndStops):
         openai_key: str = "sandbox-openai-key",
         stripe_key: str = "sk_test_sandbox",
         webhook_secret: str = "whsec_sandbox",
+        vault: KeyVault | None = None,
         with_openai: bool = True,
         with_stripe: bool = True,
         with_mail: bool = True,
@@ -75,6 +76,8 @@ class StandIns(StartsAndStops):
         others = [sys.executable, "-m", "sandbox.control", "--directory", str(directory.resolve())]
         others += ["--port", str(self.port), "--smtp-port", str(self.smtp_port), "--webhook-url", webhook_url]
         others += ["--openai-url", self.openai_url if with_openai else ""]
+        if vault is not None:
+            others += ["--vault-url", vault.url, "--vault-ca", str(vault.ca_file)]
         others += [part for part, wanted in (("--no-stripe", with_stripe), ("--no-mail", with_mail)) if not wanted]
         self.waited_for = {"openai": [self.openai_port], "standins": [self.port, self.smtp_port][: 1 + with_mail]}
         log = directory.resolve() / "log"

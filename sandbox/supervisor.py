@@ -15,7 +15,7 @@ from sandbox.machine import ADMIN, DEMO, Machine
 from sandbox.postgres import Postgres
 from sandbox.processes import Child, SandboxError
 from sandbox.programs import Program, first_steps, product
-from sandbox.standins import ROOT, StandIns
+from sandbox.standins import ROOT, KeyVault, StandIns
 from sandbox.telling import told
 from sandbox.valkey import Valkey
 
@@ -127,7 +127,8 @@ class Supervisor:
         machine = self.machine
         machine.open()
         say(f"Starting in {machine.directory}")
-        environ = machine.settings(**self._start_parts())
+        vault = self._start_vault()
+        environ = machine.settings(**self._start_parts(vault), vault=None if vault is None else vault.settings)
         for step in first_steps() if self.steps is None else self.steps:
             say(f"Running {step.name}")
             self._run_step(step, environ)
@@ -151,7 +152,9 @@ class Supervisor:
             "sandbox_url": f"http://127.0.0.1:{machine.ports['sandbox']}",
             "database_url": environ["CLOFY_DATABASE_URL"],
             "redis_url": environ["CLOFY_REDIS_URL"],
-            "stripe_webhook_secret": environ["CLOFY_STRIPE_WEBHOOK_SECRETS"].split(",")[0],
+            "stripe_webhook_secret": (machine.product_secrets | machine.outside)["CLOFY_STRIPE_WEBHOOK_SECRETS"].split(
+                ","
+            )[0],
             "demo": {"email": DEMO, "password": environ["CLOFY_SEED_DEMO_PASSWORD"]},
             "admin": {
                 "email": ADMIN,
@@ -161,7 +164,19 @@ class Supervisor:
         }
         self._write_state()
 
-    def _start_parts(self) -> dict[str, str]:
+    def _start_vault(self) -> KeyVault | None:
+        """None if a vault, or a secret that it would hold, was given from outside: then that one counts."""
+        machine = self.machine
+        if machine.given("CLOFY_VAULT_URL", *machine.product_secrets):
+            return None
+        token = machine.secrets["vault_token"]
+        vault = KeyVault(
+            machine.path("vault"), secrets=machine.product_secrets, token=token, port=machine.ports["vault"]
+        )
+        self._start_part("the vault", vault, [vault.child])
+        return vault
+
+    def _start_parts(self, vault: KeyVault | None) -> dict[str, str]:
         """Start what was not given from outside; returns where each part is."""
         machine, ports = self.machine, self.machine.ports
         outside = machine.outside
@@ -188,6 +203,7 @@ class Supervisor:
             openai_key=outside.get("CLOFY_OPENAI_API_KEY", machine.secrets["openai_api_key"]),
             stripe_key=outside.get("CLOFY_STRIPE_API_KEY", machine.secrets["stripe_api_key"]),
             webhook_secret=outside.get("CLOFY_STRIPE_WEBHOOK_SECRETS", machine.secrets["stripe_webhook_secret"]),
+            vault=vault,
             with_openai=not urls["openai_url"],
             with_stripe=not urls["stripe_url"],
             with_mail=not urls["smtp_url"],
