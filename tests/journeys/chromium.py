@@ -50,9 +50,14 @@ class Window:
 
     @classmethod
     @asynccontextmanager
-    async def at(cls, house: House, browser: Browser, *, person: Person | None = None) -> AsyncIterator[Self]:
-        """Open one, signed in as `person`; at its end nothing may have gone wrong in it."""
-        context = await browser.new_context(base_url=house.web_url, viewport=DESK, locale="en-US")
+    async def at(
+        cls, house: House, browser: Browser, *, person: Person | None = None, url: str | None = None
+    ) -> AsyncIterator[Self]:
+        """Open one, signed in as `person`; at its end nothing may have gone wrong in it.
+
+        url: where it looks at the house; its own address, unless given
+        """
+        context = await browser.new_context(base_url=url or house.web_url, viewport=DESK, locale="en-US")
         context.set_default_timeout(PATIENCE)
         if person is not None:
             cookies: list[Any] = [

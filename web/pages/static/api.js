@@ -17,9 +17,17 @@ async function fetchToken() {
   return Boolean(token);
 }
 
+// What a page cannot settle itself: where one proves who one is, and comes back.
+const ELSEWHERE = {
+  "sign-in-again": () => `/sign-in?again&next=${encodeURIComponent(location.pathname + location.search)}`,
+  "second-factor-needed": () => "/security",
+};
+
 async function problemOf(answer) {
   const document = await answer.json().catch(() => ({}));
   const wait = Number(answer.headers.get("Retry-After"));
+  const elsewhere = ELSEWHERE[document.code];
+  if (elsewhere) location.assign(elsewhere());
   return new Problem({ ...document, status: answer.status, ...(wait > 0 && { retry_after: wait }) });
 }
 
@@ -55,23 +63,12 @@ export async function call(method, path, { body, key, signal, timeout = 20_000 }
     if (problem.code !== "foreign-request" || !(await fetchToken().catch(() => false))) throw problem;
     answer = await send(method, path, options);
   }
-  if (!answer.ok) {
-    const problem = await problemOf(answer);
-    const elsewhere = ELSEWHERE[problem.code];
-    if (elsewhere) location.assign(elsewhere());
-    throw problem;
-  }
+  if (!answer.ok) throw await problemOf(answer);
   if (answer.status === 204) return null;
   const told = await answer.json().catch(() => null);
   if (told?.csrf_token) meta.content = told.csrf_token; // the session goes on under a fresh id
   return told;
 }
-
-// What a page cannot settle itself: where one proves who one is, and comes back.
-const ELSEWHERE = {
-  "sign-in-again": () => `/sign-in?again&next=${encodeURIComponent(location.pathname + location.search)}`,
-  "second-factor-needed": () => "/security",
-};
 
 export function newKey() {
   return crypto.randomUUID?.() ?? Array.from(crypto.getRandomValues(new Uint32Array(4)), String).join("-");
