@@ -13,6 +13,7 @@ from core.telemetry import start_logging
 from web import (
     accounts,
     admin,
+    audit,
     billing,
     consultations,
     credits,  # noqa: A004  # the noun of the house
@@ -32,6 +33,7 @@ from web import (
     sign_in,
 )
 from web.pages import factors as factor_pages
+from web.pages import password_pages
 
 BLUEPRINTS: tuple[Blueprint, ...] = (
     probes.blueprint,
@@ -45,9 +47,11 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     jobs.blueprint,
     live.blueprint,
     admin.blueprint,
+    audit.blueprint,
     passwords.blueprint,
     pages.blueprint,
     factor_pages.blueprint,
+    password_pages.blueprint,
 )
 
 BODY_TIME = 20  # seconds in which a body must have arrived

@@ -1,13 +1,14 @@
 """Passwords: how good one is, a new one for who has lost the old one, and another one."""
 
 from pydantic import Field
-from quart import Blueprint, g
+from quart import Blueprint, Response, g
 from quart.typing import ResponseReturnValue
 
 from core.accounts import codes, passwords, reset
 from core.errors import NotFound
 from web.callers import browser, caller
 from web.inputs import Input, takes
+from web.known import make_known
 from web.openapi import answers
 from web.session import anyone, fresh
 from web.shapes import CodeSent, PasswordStrength, SignedInFacts
@@ -67,7 +68,9 @@ async def ask_for_reset(data: Forgotten) -> ResponseReturnValue:
 async def confirm_reset(data: NewPassword) -> ResponseReturnValue:
     """Set a new password by the code that was mailed. It signs nobody in, and signs out everywhere."""
     await reset.confirm(email=data.email, code=data.code, password=data.password, caller=caller())
-    return "", 204
+    response = Response("", 204)
+    make_known(response, data.email)  # so that what strangers tried does not keep the owner from signing in with it
+    return response
 
 
 @blueprint.put("/api/account/password")

@@ -84,6 +84,22 @@ class Sessions(TypedDict):
     sessions: list[SessionFacts]
 
 
+class HistoryEntry(TypedDict):
+    id: str
+    at: Time
+    action: str
+    words: str
+    outcome: Literal["done", "refused"]
+    by: Literal["you", "us", "somebody"]
+    ip: str
+    user_agent: str
+
+
+class History(TypedDict):
+    entries: list[HistoryEntry]  # newest first
+    next: str | None
+
+
 class ProfileFacts(AccountFacts):
     company: str | None
     created_at: Time

@@ -16,6 +16,7 @@ from core.audit import Action
 from core.database import transaction
 from web.callers import browser, caller
 from web.inputs import Input, takes
+from web.known import known_browser
 from web.openapi import answers
 from web.security import csrf_token, drop_cookie, set_cookie, site
 from web.session import anyone, enrolling, signed_in
@@ -72,7 +73,12 @@ def signed_in_answer(token: str, **facts: Any) -> Response:
 async def start_session(data: Credentials) -> ResponseReturnValue:
     """Sign in. `second_factor`: nobody is signed in yet, and one of `methods` is to follow within five minutes."""
     step = await sign_in.sign_in(
-        email=data.email, password=data.password, caller=caller(), browser=browser(), replaces=session_token()
+        email=data.email,
+        password=data.password,
+        caller=caller(),
+        browser=browser(),
+        known=known_browser(data.email),
+        replaces=session_token(),
     )
     return _waiting(step) if step.methods else signed_in_answer(step.token)
 

@@ -55,22 +55,25 @@ class Step:
     methods: tuple[Method, ...] = ()
 
 
-async def sign_in(*, email: str, password: str, caller: Caller, browser: str, replaces: str | None = None) -> Step:
+async def sign_in(
+    *, email: str, password: str, caller: Caller, browser: str, known: str = "", replaces: str | None = None
+) -> Step:
     """The first step. Raises WrongCredentials, EmailNotVerified, TooManyTries, Busy.
 
+    known: the mark of a browser that the account is known in (core/accounts/browsers.py)
     replaces: the session token that the browser came with, which ends once the sign-in is complete
     The same work is done for a known and an unknown address. Opens its own transactions: the try is counted in one
     of its own, and the password is verified with no connection held.
     """
     address = parse_address(email)
-    tried = await limits.admit(limits.SIGN_IN, account=address.key, ip=caller.ip)
+    tried = await limits.admit(limits.SIGN_IN, account=address.key, ip=caller.ip, browser=known)
     async with transaction() as session:
         account = await session.scalar(select(Account).where(Account.email_key == address.key))
     fits = await passwords.verify_password(account.password_hash if account else None, password)
     if account is None or not fits or account.disabled_at is not None:
         async with transaction() as session:
-            known = account.id if account else None
-            await audit.note(session, Action.SIGNED_IN, account_id=known, caller=caller, outcome=Outcome.REFUSED)
+            whose = account.id if account else None
+            await audit.note(session, Action.SIGNED_IN, account_id=whose, caller=caller, outcome=Outcome.REFUSED)
         raise WrongCredentials
     stronger = await passwords.hash_password(password) if passwords.needs_rehash(account.password_hash) else None
     step = None

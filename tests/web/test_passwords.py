@@ -3,6 +3,7 @@
 from uuid import uuid4
 
 import pytest
+from argon2 import PasswordHasher
 from quart import Quart
 from quart.typing import TestClientProtocol as Client
 from quart.wrappers import Response
@@ -11,7 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from core import audit
 from core.accounts.models import Account
+from core.audit import Action
 from tests.web.browser import PASSWORD, Browser, live_codes, mailed, problem, wrong
+from web.audit import WORDS
 
 NEW = "seven umbrellas for one walrus"
 
@@ -61,7 +64,7 @@ async def test_the_owner_sets_a_new_password_by_the_code_and_is_signed_out_every
     done = await confirm(stranger, email, code)
 
     assert [asked.status_code, done.status_code] == [202, 204]
-    assert "Set-Cookie" not in done.headers
+    assert (await stranger.client.get("/api/account")).status_code == 401
     assert (await browser.client.get("/api/account")).status_code == 401
     assert (await stranger.sign_in(email)).status_code == 401
     assert (await stranger.sign_in(email, NEW)).status_code == 200
@@ -125,6 +128,64 @@ async def test_who_guesses_is_stopped_and_the_owner_is_not(
     assert owners.status_code == 204
 
 
+async def test_who_fails_to_sign_in_without_end_keeps_the_owner_out_of_no_browser_of_theirs(
+    browser: Browser, stranger: Browser, session: AsyncSession, email: str
+) -> None:
+    await browser.client.get("/consultations")  # any page: the browser is known from now on
+    await browser.call("DELETE", "/api/session")
+    await browser.open()
+    while (await stranger.sign_in(email, "not the right password")).status_code != 429:
+        pass
+    elsewhere = await stranger.sign_in(email)
+    at_home = await browser.sign_in(email)
+    await ask(stranger, email)
+    await confirm(stranger, email, (await live_codes(session, email))[-1])
+    after_reset = await stranger.sign_in(email, NEW)
+
+    assert [elsewhere.status_code, at_home.status_code, after_reset.status_code] == [429, 200, 200]
+
+
+async def test_history_tells_what_was_done_and_what_was_not_let_in(
+    browser: Browser, stranger: Browser, session: AsyncSession, email: str
+) -> None:
+    await stranger.sign_in(email, "not the right password")
+
+    told = await (await browser.call("GET", "/api/account/history")).get_json()
+    page = await browser.client.get("/account/history")
+
+    words = [(entry["words"], entry["outcome"], entry["by"]) for entry in told["entries"]]
+    assert words == [
+        ("Sign-in refused", "refused", "somebody"),
+        ("Signed in", "done", "you"),
+        ("Address confirmed", "done", "you"),
+        ("Registered", "done", "somebody"),
+    ]
+    assert told["next"] is None
+    assert "Sign-in refused" in await page.get_data(as_text=True)
+    assert (await browser.call("GET", "/api/account/history?before=x")).status_code == 400
+
+
+def test_every_action_has_words() -> None:
+    assert set(WORDS) == set(Action)
+
+
+@pytest.mark.parametrize(
+    "path", ["/forgot", "/reset?email=a@example.com", f"/reset?email=a@example.com&code={'x' * 43}"]
+)
+async def test_pages_of_a_lost_password_are_there_for_anybody(client: Client, path: str) -> None:
+    page = await client.get(path)
+
+    assert page.status_code == 200
+    assert "password" in await page.get_data(as_text=True)
+
+
+async def test_the_page_to_change_a_password_is_there(browser: Browser) -> None:
+    page = await browser.client.get("/account/password")
+
+    assert page.status_code == 200
+    assert 'data-strength="password"' in await page.get_data(as_text=True)
+
+
 async def test_a_weak_password_is_refused_before_the_code_is_used(
     browser: Browser, stranger: Browser, session: AsyncSession, email: str
 ) -> None:
@@ -170,8 +231,6 @@ async def test_weaker_hashes_are_made_anew_at_sign_in(
 ) -> None:
     query = select(Account.password_hash).where(Account.email_key == email)
     kept = (await session.scalars(query)).one()
-    from argon2 import PasswordHasher
-
     weak = PasswordHasher(time_cost=1, memory_cost=1024, parallelism=1).hash(PASSWORD)
     await session.execute(update(Account).where(Account.email_key == email).values(password_hash=weak))
     await session.commit()

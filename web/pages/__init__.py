@@ -9,7 +9,9 @@ from uuid import UUID
 from quart import Blueprint, Response, g, redirect, render_template, request
 from quart.typing import ResponseReturnValue
 
+from core.accounts.codes import is_long
 from core.errors import NotFound
+from web.known import remember
 from web.pages import admin_context, context, statement_context
 from web.pages.assets import assets, static_url
 from web.pages.filters import FILTERS
@@ -21,6 +23,7 @@ YEAR = 365 * 24 * 3600  # seconds: the longest that caches honour (RFC 9111 has 
 
 blueprint = Blueprint("pages", __name__, template_folder="templates")
 blueprint.add_app_template_global(static_url)
+blueprint.after_request(remember)
 for name, write in FILTERS.items():
     blueprint.add_app_template_filter(write, name)
 
@@ -66,7 +69,7 @@ async def verify() -> ResponseReturnValue:
     """`?code=` only fills the field in: what reads links in mails for safety's sake must not use the code up."""
     next_path = local_path(request.args.get("next"), otherwise="")
     facts = {"email": request.args.get("email", ""), "code": request.args.get("code", ""), "next": next_path}
-    return await page("verify.html", facts)
+    return await page("verify.html", {**facts, "is_long": is_long(str(facts["code"]))})
 
 
 @blueprint.get("/sign-in")
@@ -76,7 +79,12 @@ async def sign_in() -> ResponseReturnValue:
     again = "again" in request.args and g.get("account") is not None
     if g.get("account") is not None and not again:
         return redirect(next_path)
-    facts = {"next": next_path, "verified": "verified" in request.args, "again": again}
+    facts = {
+        "next": next_path,
+        "verified": "verified" in request.args,
+        "reset": "reset" in request.args,
+        "again": again,
+    }
     return await page("sign_in.html", facts)
 
 

@@ -1,0 +1,78 @@
+"""What was done to an account, as its owner reads it."""
+
+from typing import Any
+from uuid import UUID
+
+from quart import Blueprint, g, request
+from quart.typing import ResponseReturnValue
+
+from core import audit
+from core.audit import Action, Outcome
+from core.database import transaction
+from core.errors import InvalidInput
+from web.openapi import answers, query
+from web.session import signed_in
+from web.shapes import History
+
+PAGE = 50
+BEFORE = {"type": "string", "pattern": "^[0-9]{0,18}$"}
+WORDS: dict[Action, tuple[str, str]] = {  # done, refused
+    Action.REGISTERED: ("Registered", "Registration refused"),
+    Action.EMAIL_VERIFIED: ("Address confirmed", "Wrong code for the address"),
+    Action.SIGNED_IN: ("Signed in", "Sign-in refused"),
+    Action.SIGNED_OUT: ("Signed out", "Sign-out refused"),
+    Action.SESSION_REVOKED: ("Signed out another device", "Signing out a device refused"),
+    Action.OTHER_SESSIONS_ENDED: ("Signed out everywhere else", "Signing out elsewhere refused"),
+    Action.RESET_ASKED: ("A new password was asked for", "Asking for a new password refused"),
+    Action.PASSWORD_RESET: ("Password reset", "Wrong code for a new password"),
+    Action.PASSWORD_CHANGED: ("Password changed", "Wrong password at changing it"),
+    Action.EMAIL_CHANGED: ("Address changed", "Change of address refused"),
+    Action.PROFILE_CHANGED: ("Name or company changed", "Change of name or company refused"),
+    Action.STEPPED_UP: ("Signed in again", "Signing in again refused"),
+    Action.SECOND_FACTOR: ("Second step passed", "Second step refused"),
+    Action.FACTOR_ADDED: ("Second factor added", "Adding a second factor refused"),
+    Action.FACTOR_REMOVED: ("Second factor removed", "Removing a second factor refused"),
+    Action.RECOVERY_CODES_MADE: ("Recovery codes made", "Making recovery codes refused"),
+    Action.RECOVERY_CODE_USED: ("Recovery code used", "Recovery code refused"),
+    Action.LOST_FACTOR_ASKED: ("Help for a lost factor was asked for", "Help for a lost factor refused"),
+    Action.LOST_FACTOR_STOPPED: ("Removal of a lost factor stopped", "Stopping a removal refused"),
+    Action.LOST_FACTOR_DONE: ("Lost factor removed", "Removing a lost factor refused"),
+    Action.DISABLED: ("Account shut", "Shutting the account refused"),
+    Action.ENABLED: ("Account opened again", "Opening the account refused"),
+    Action.ROLE_CHANGED: ("Rights changed", "Change of rights refused"),
+    Action.CREDITS_ADJUSTED: ("Credits adjusted", "Adjusting credits refused"),
+    Action.REFUND_MADE: ("Refund made", "Refund refused"),
+}
+
+blueprint = Blueprint("audit", __name__)
+
+
+@blueprint.get("/api/account/history")
+@signed_in
+@query(before=BEFORE)
+@answers(History)
+async def show_history() -> ResponseReturnValue:
+    """What was done to one's account and from where, the latest first; `before` is the `next` of the page before."""
+    return await shown(g.account.id, request.args.get("before", ""))
+
+
+async def shown(account_id: UUID, before: str) -> dict[str, Any]:
+    """One page of it. Raises InvalidInput."""
+    if not (before == "" or (before.isascii() and before.isdigit() and len(before) <= 18)):
+        raise InvalidInput(field="before", rule="must be the `next` of another page")
+    async with transaction() as session:
+        rows = await audit.history(session, account_id=account_id, before=int(before) if before else None, limit=PAGE)
+    entries = [
+        {
+            "id": str(row.id),
+            "at": row.at,
+            "action": row.action,
+            "words": WORDS[Action(row.action)][row.outcome == Outcome.REFUSED],
+            "outcome": row.outcome,
+            "by": "you" if row.actor_id == account_id else "somebody" if row.actor_id is None else "us",
+            "ip": row.ip,
+            "user_agent": row.user_agent,
+        }
+        for row in rows
+    ]
+    return {"entries": entries, "next": entries[-1]["id"] if len(entries) == PAGE else None}

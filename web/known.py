@@ -1,0 +1,30 @@
+"""The cookie of a browser where somebody has signed in before (core/accounts/browsers.py)."""
+
+from quart import Response, g
+from quart.globals import request_ctx
+
+from core.accounts import browsers
+from web.security import set_cookie, site
+
+KEPT = 365 * 24 * 3600  # seconds
+
+
+def _cookie() -> str:
+    return f"{site().session_cookie}-known"
+
+
+def known_browser(email: str) -> str:
+    """The mark of this browser, if the owner of this address was signed in here; else empty."""
+    return browsers.known(request_ctx.request.cookies.get(_cookie()), email=email)
+
+
+def make_known(response: Response, email: str) -> None:
+    set_cookie(response, _cookie(), browsers.make(email), max_age=KEPT)
+
+
+async def remember(response: Response) -> Response:
+    """Give a page of somebody who is signed in the cookie, unless this browser has it."""
+    account = g.get("account")
+    if account is not None and response.mimetype == "text/html" and not known_browser(account.email):
+        make_known(response, account.email)
+    return response
