@@ -198,7 +198,7 @@ async def turn_email_codes_off() -> ResponseReturnValue:
 @blueprint.delete("/api/account/lost-factor")
 @signed_in
 @enrolling
-@answers(None, status=204)
+@answers(None, status=204, problems=(404,))
 async def stop_lost() -> ResponseReturnValue:
     """My second factor is not lost: stop its removal."""
     async with transaction() as session:
