@@ -135,6 +135,12 @@ async def note(
     await session.flush()
 
 
+async def has_done(session: AsyncSession, action: Action, *, account_id: UUID) -> bool:
+    """Whether this was done with the account within the year."""
+    mine = (AuditEntry.account_id == account_id, AuditEntry.action == action, AuditEntry.outcome == Outcome.DONE)
+    return bool(await session.scalar(select(select(AuditEntry.id).where(*mine).exists())))
+
+
 async def history(
     session: AsyncSession, *, account_id: UUID, before: int | None = None, limit: int = 50
 ) -> Sequence[AuditEntry]:

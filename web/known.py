@@ -13,9 +13,13 @@ def _cookie() -> str:
     return f"{site().session_cookie}-known"
 
 
+def known_cookie() -> str | None:
+    return request_ctx.request.cookies.get(_cookie())
+
+
 def known_browser(email: str) -> str:
     """The mark of this browser, if the owner of this address was signed in here; else empty."""
-    return browsers.known(request_ctx.request.cookies.get(_cookie()), email=email)
+    return browsers.known(known_cookie(), email=email)
 
 
 def make_known(response: Response, email: str) -> None:

@@ -11,12 +11,12 @@ from core import audit
 from core.accounts import attempts, sign_in, web_sessions
 from core.accounts.factors.email_codes import Purpose
 from core.accounts.factors.models import Method
-from core.accounts.sign_in import Step
+from core.accounts.sign_in import Step, Visit
 from core.audit import Action
 from core.database import transaction
 from web.callers import browser, caller
 from web.inputs import Input, takes
-from web.known import known_browser
+from web.known import known_cookie
 from web.openapi import answers
 from web.security import csrf_token, drop_cookie, set_cookie, site
 from web.session import anyone, enrolling, signed_in
@@ -56,6 +56,10 @@ def session_token() -> str | None:
     return request_ctx.request.cookies.get(site().session_cookie)
 
 
+def _visit() -> Visit:
+    return Visit(caller=caller(), browser=browser(), known=known_cookie(), replaces=session_token())
+
+
 def signed_in_answer(token: str, **facts: Any) -> Response:
     """The answer that brings a session under a fresh id: its cookie, and the CSRF token that counts from now on."""
     csrf = web_sessions.csrf_token(web_sessions.token_hash(token))
@@ -75,10 +79,7 @@ async def start_session(data: Credentials) -> ResponseReturnValue:
     step = await sign_in.sign_in(
         email=data.email,
         password=data.password,
-        caller=caller(),
-        browser=browser(),
-        known=known_browser(data.email),
-        replaces=session_token(),
+        visit=_visit(),
     )
     return _waiting(step) if step.methods else signed_in_answer(step.token)
 
@@ -96,7 +97,10 @@ def _waiting(step: Step) -> Response:
 async def give_second_factor(data: SecondStep) -> ResponseReturnValue:
     """The second step by a code: of an authenticator app, of the recovery codes, or of a mail."""
     token = await sign_in.second_factor(
-        attempt=attempt(), method=Method(data.method), code=data.code, caller=caller(), replaces=session_token()
+        attempt=attempt(),
+        method=Method(data.method),
+        code=data.code,
+        visit=_visit(),
     )
     return signed_in_answer(token)
 
@@ -143,7 +147,9 @@ async def ask_for_passkey() -> ResponseReturnValue:
 async def give_passkey(data: PasskeyAnswer) -> ResponseReturnValue:
     """What a passkey has signed."""
     token = await sign_in.by_passkey(
-        credential=data.credential, attempt=attempt(), browser=browser(), caller=caller(), replaces=session_token()
+        credential=data.credential,
+        attempt=attempt(),
+        visit=_visit(),
     )
     return signed_in_answer(token)
 

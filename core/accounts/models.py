@@ -28,7 +28,7 @@ class Account(Base):
     role: Mapped[str] = mapped_column(server_default=Role.USER)
     email_verified_at: Mapped[datetime | None]
     disabled_at: Mapped[datetime | None]
-    email_codes: Mapped[bool] = mapped_column(server_default=false())  # a code by mail is asked for in new browsers
+    email_codes: Mapped[bool] = mapped_column(server_default=false())  # a code by mail is asked for
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 

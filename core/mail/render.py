@@ -24,6 +24,7 @@ SUBJECTS = {
     "refund_failed": "Your refund did not go through",
     "payment_failed": "Your payment did not go through",
     "security_change": "A change to how you sign in",
+    "new_browser": "A sign-in in a new browser",
     "sign_in_code": "Your code to sign in",
     "lost_factor_code": "Your code for a lost second factor",
     "lost_factor_asked": "Your second factor is to be removed",

@@ -244,3 +244,21 @@ async def test_an_admin_with_one_is_let_in(app: Quart) -> None:
     browser = await signed_in(app, owner)
 
     assert (await browser.call("GET", "/api/admin/accounts?q=a")).status_code == 200
+
+
+async def test_a_sign_in_in_a_new_browser_is_told_once_and_the_first_of_all_is_no_news(
+    app: Quart, session: AsyncSession
+) -> None:
+    owner = await Owner.made()
+    first = await signed_in(app, owner)
+    await first.client.get("/account")  # from now on it is known
+    assert await mailed(session, owner.email) == []
+
+    await first.call("DELETE", "/api/session")
+    await first.open()
+    await first.sign_in(owner.email)
+    assert await mailed(session, owner.email) == []
+
+    await signed_in(app, owner)
+    await signed_in(app, owner)
+    assert [mail.template for mail in await mailed(session, owner.email)] == ["new_browser"]

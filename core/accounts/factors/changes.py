@@ -162,7 +162,7 @@ async def make_recovery_codes(*, account_id: UUID, token: str, caller: Caller) -
 
 
 async def set_email_codes(*, account_id: UUID, wanted: bool, token: str, caller: Caller) -> Changed:
-    """Have a code by mail asked for in new browsers, or not. Raises BetterFactorThere."""
+    """Have a code by mail asked for at each sign-in, or not. Raises BetterFactorThere."""
     async with transaction() as session:
         account = (await session.scalars(select(Account).where(Account.id == account_id).with_for_update())).one()
         if account.email_codes is wanted:

@@ -40,10 +40,11 @@ async def of_account(session: AsyncSession, *, account_id: UUID) -> Factors:
     )
 
 
-async def asked_for(session: AsyncSession, *, account: Account, known_browser: bool = False) -> tuple[Method, ...]:
+async def asked_for(session: AsyncSession, *, account: Account) -> tuple[Method, ...]:
     """How this account's sign-in is completed after the password, best first; empty: the password is enough.
 
-    Codes by mail are asked for only where nothing better is set up, by choice, and in browsers that are new.
+    Codes by mail are asked for only where nothing better is set up, and by choice: then in every browser, as the
+    cookie of a known one is no proof (browsers.py).
     """
     factors = await of_account(session, account_id=account.id)
     if factors.strong:
@@ -53,4 +54,4 @@ async def asked_for(session: AsyncSession, *, account: Account, known_browser: b
             Method.RECOVERY_CODE: factors.recovery_codes_left > 0,
         }
         return tuple(method for method, there in has.items() if there)
-    return (Method.EMAIL_CODE,) if factors.email_codes and not known_browser else ()
+    return (Method.EMAIL_CODE,) if factors.email_codes else ()
