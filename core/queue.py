@@ -65,7 +65,7 @@ class Policy:
 
 POLICIES: dict[TaskName, Policy] = {
     TaskName.ANSWER: Policy(Queue.AI, attempts=4, backoff=1, backoff_cap=20),
-    TaskName.SEND_MAIL: Policy(Queue.MAIL, attempts=12, backoff=5, backoff_cap=1800),
+    TaskName.SEND_MAIL: Policy(Queue.MAIL, attempts=20, backoff=5, backoff_cap=1800),
     TaskName.HANDLE_STRIPE_EVENT: Policy(Queue.BILLING, attempts=12, backoff=2, backoff_cap=3600),
     TaskName.CREDIT_PURCHASE: Policy(Queue.BILLING, attempts=12, backoff=2, backoff_cap=3600),
     TaskName.ISSUE_REFUND: Policy(Queue.BILLING, attempts=12, backoff=2, backoff_cap=3600),

@@ -4,24 +4,34 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import func, update
+from sqlalchemy import func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core import jobs
 from core.errors import ClofyError, Kind, NotFound
 from core.jobs import Job, JobState
-from core.mail.models import Delivery, DeliveryState
+from core.mail import consents
+from core.mail.consents import TOPIC_OF
+from core.mail.models import Delivery, DeliveryState, Topic
 from core.queue import TaskName
 
-SECRET_FACTS = ("code", "link")  # wiped when the mail is sent or given up
-HARMLESS_TWICE = frozenset(
-    {"verification", "sign_in_code", "lost_factor_code"}
-)  # somebody waits for it, and a second copy says nothing new
+# `code` and `link` are wiped when the mail is sent or given up; "wiped" stays, for such a mail cannot be sent again.
+_WIPED = text(
+    """case when facts ?| array['code', 'link'] then (facts - 'code' - 'link') || '{"wiped": true}' else facts end"""
+)
+OPEN = (DeliveryState.QUEUED, DeliveryState.DEFERRED)
+UNKNOWN = "outcome-unknown"
 
 
 class OutcomeUnknown(ClofyError):
     """We lost the connection, or the process, while the mail was being handed over; it may have been accepted."""
+
+    kind = Kind.CONFLICT
+
+
+class NotToResend(ClofyError):
+    """This mail cannot be sent again: it is not given up, or its code is gone. A new code has to be asked for."""
 
     kind = Kind.CONFLICT
 
@@ -32,89 +42,137 @@ class Outgoing:
     recipient: str
     template: str
     facts: dict[str, Any]
+    account_id: UUID | None = None
+    language: str = "en"
 
     @property
-    def harmless_twice(self) -> bool:
-        return self.template in HARMLESS_TWICE
+    def topic(self) -> Topic | None:
+        """What its reader may turn off; None for a mail about their own doing."""
+        return TOPIC_OF.get(self.template)
 
 
 async def send(
-    session: AsyncSession, *, key: str, account_id: UUID | None, recipient: str, template: str, facts: dict[str, Any]
+    session: AsyncSession,
+    *,
+    key: str,
+    account_id: UUID | None,
+    recipient: str,
+    template: str,
+    facts: dict[str, Any],
+    language: str = "en",
 ) -> bool:
     """Write a mail and the job that sends it, once for each key; False if the key was there.
 
     key: what the mail is about, as "receipt:<purchase id>"
     facts: what its template is rendered from; a `code` and a `link` are wiped once it is sent
+    language: the recipient's; there is only "en" now
     """
     row = insert(Delivery).values(
-        id=uuid4(), key=key, account_id=account_id, recipient=recipient, template=template, facts=facts
+        id=uuid4(),
+        key=key,
+        account_id=account_id,
+        recipient=recipient,
+        template=template,
+        facts=facts,
+        language=language,
     )
     written = row.on_conflict_do_nothing(index_elements=[Delivery.key]).returning(Delivery.id)
     delivery_id = await session.scalar(written)
     if delivery_id is None:
         return False
-    await jobs.enqueue(
-        session,
-        TaskName.SEND_MAIL,
-        payload={"delivery_id": str(delivery_id)},
-        key=f"mail:{delivery_id}",
-    )
+    await _enqueue(session, delivery_id, key=f"mail:{delivery_id}")
     return True
 
 
+async def _enqueue(session: AsyncSession, delivery_id: UUID, *, key: str) -> None:
+    await jobs.enqueue(session, TaskName.SEND_MAIL, payload={"delivery_id": str(delivery_id)}, key=key)
+
+
 async def get_outgoing(session: AsyncSession, delivery_id: UUID) -> Outgoing | None:
-    """The mail that is to be sent; None if it was sent already.
+    """The mail that is to be sent; None if there is nothing to do any more, or its reader does not want it.
 
     Raises OutcomeUnknown for one that an earlier attempt was handing over when it ended without a word: SMTP has no
-    way to ask, so it is not sent again, unless a second copy is harmless.
+    way to ask, so it is not sent again.
     """
     row = await session.get(Delivery, delivery_id)
     if row is None:
         raise NotFound(delivery=delivery_id)
-    if row.state in (DeliveryState.SENT, DeliveryState.FAILED):
-        return None
-    mail = Outgoing(id=row.id, recipient=row.recipient, template=row.template, facts=row.facts)
-    if row.state == DeliveryState.SENDING and not mail.harmless_twice:
+    if row.state == DeliveryState.SENDING:
         raise OutcomeUnknown(delivery=delivery_id)
+    if row.state not in OPEN:
+        return None
+    mail = Outgoing(row.id, row.recipient, row.template, row.facts, row.account_id, row.language)
+    if (reason := await _unwanted(session, mail)) is not None:
+        await _mark(session, delivery_id, OPEN, state=DeliveryState.SUPPRESSED, error=reason)
+        return None
     return mail
 
 
+async def _unwanted(session: AsyncSession, mail: Outgoing) -> str | None:
+    """Why a mail of a topic is not to be sent, if it is not."""
+    if mail.topic is None:
+        return None
+    if mail.account_id is None or not (await consents.choices(session, account_id=mail.account_id))[mail.topic]:
+        return "not-wanted"
+    ended = Delivery.state.in_([DeliveryState.SENT, DeliveryState.BOUNCED])
+    last = select(Delivery.state).where(Delivery.recipient == mail.recipient, ended)
+    if await session.scalar(last.order_by(Delivery.created_at.desc()).limit(1)) == DeliveryState.BOUNCED:
+        return "address-bounced"
+    return None
+
+
 async def mark_sending(session: AsyncSession, delivery_id: UUID) -> None:
-    """From the commit of this on, the mail may have been accepted."""
-    await _mark(session, delivery_id, state=DeliveryState.SENDING, error=None)
+    """From the commit of this on, the mail may have been accepted.
+
+    Raises OutcomeUnknown when another attempt was here first: it may have handed the mail over meanwhile.
+    """
+    if not await _mark(session, delivery_id, OPEN, state=DeliveryState.SENDING, error=None):
+        raise OutcomeUnknown(delivery=delivery_id)
 
 
 async def mark_deferred(session: AsyncSession, delivery_id: UUID, *, error: str) -> None:
     """It was surely not accepted, and is tried again."""
-    await _mark(session, delivery_id, state=DeliveryState.DEFERRED, error=error)
+    await _mark(session, delivery_id, (*OPEN, DeliveryState.SENDING), state=DeliveryState.DEFERRED, error=error)
+
+
+async def mark_bounced(session: AsyncSession, delivery_id: UUID, *, error: str) -> None:
+    """The server refused it for good."""
+    still = (*OPEN, DeliveryState.SENDING)
+    await _mark(session, delivery_id, still, state=DeliveryState.BOUNCED, error=error, facts=_WIPED)
 
 
 async def mark_sent(session: AsyncSession, delivery_id: UUID) -> None:
-    await _mark(
-        session,
-        delivery_id,
-        state=DeliveryState.SENT,
-        error=None,
-        sent_at=func.now(),
-        facts=_without_secrets(),
-    )
+    """The server has said yes, whatever was written of the mail in between."""
+    await _mark(session, delivery_id, (*DeliveryState,), state=DeliveryState.SENT, error=None, **_SENT)
 
 
-def _without_secrets() -> Any:
-    facts: Any = Delivery.facts
-    for name in SECRET_FACTS:
-        facts = facts.op("-")(name)
-    return facts
+_SENT: dict[str, Any] = {"sent_at": func.now(), "facts": _WIPED}
 
 
-async def _mark(session: AsyncSession, delivery_id: UUID, **values: Any) -> None:
-    await session.execute(update(Delivery).where(Delivery.id == delivery_id).values(**values))
+async def _mark(session: AsyncSession, delivery_id: UUID, while_in: tuple[str, ...], **values: Any) -> bool:
+    change = update(Delivery).where(Delivery.id == delivery_id, Delivery.state.in_(while_in)).values(**values)
+    return await session.scalar(change.returning(Delivery.id)) is not None
 
 
 @jobs.on_end(TaskName.SEND_MAIL)
 async def sending_ended(session: AsyncSession, job: Job, _outcome: JobState, reason: str) -> None:
     """The job was given up: so is the mail, with the reason for who looks after it."""
-    not_sent = (Delivery.id == UUID(job.payload["delivery_id"]), Delivery.state != DeliveryState.SENT)
-    await session.execute(
-        update(Delivery).where(*not_sent).values(state=DeliveryState.FAILED, error=reason, facts=_without_secrets())
-    )
+    delivery_id, still = UUID(job.payload["delivery_id"]), (*OPEN, DeliveryState.SENDING)
+    if await session.scalar(select(Delivery.state).where(Delivery.id == delivery_id)) == DeliveryState.SENDING:
+        reason = UNKNOWN  # whatever ended the attempt, it ended while the mail was handed over
+    await _mark(session, delivery_id, still, state=DeliveryState.FAILED, error=reason, facts=_WIPED)
+
+
+async def resend(session: AsyncSession, delivery_id: UUID) -> Delivery:
+    """An admin's second chance for a mail that was given up or refused; with the same Message-ID, so that a mailbox
+    which has it already can tell. Raises NotFound, NotToResend.
+    """
+    mail = await session.get(Delivery, delivery_id, with_for_update=True)
+    if mail is None:
+        raise NotFound(delivery=delivery_id)
+    if mail.state not in (DeliveryState.FAILED, DeliveryState.BOUNCED) or "wiped" in mail.facts:
+        raise NotToResend(delivery=delivery_id)
+    mail.state, mail.error, mail.resends = DeliveryState.QUEUED, None, mail.resends + 1
+    await session.flush()
+    await _enqueue(session, delivery_id, key=f"mail:{delivery_id}:{mail.resends}")
+    return mail

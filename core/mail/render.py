@@ -12,6 +12,7 @@ from urllib.parse import quote, urlsplit
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from core.errors import ClofyError, Kind
+from core.mail.consents import unsubscribe_token
 from core.mail.deliveries import Outgoing
 from core.settings import settings
 
@@ -29,8 +30,12 @@ SUBJECTS = {
     "lost_factor_code": "Your code for a lost second factor",
     "lost_factor_asked": "Your second factor is to be removed",
     "dispute_opened": "Your bank questions a payment to Clofy Cloud",
+    "low_balance": "Few credits are left in your account",
+    "announcement": "{title}",
 }
-UNSAFE = re.compile(r"[\x00-\x1f\x7f]")
+# Control characters, line ends of any script, what turns the direction of text around, halves of a character; and "=?",
+# after which a reader's program decodes what is no text of ours (RFC 2047).
+UNSAFE = re.compile("=\\?|[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 _templates = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -42,7 +47,7 @@ _templates = Environment(
 
 
 class UnsafeHeader(ClofyError):
-    """A recipient, a sender or a subject holds a control character."""
+    """A recipient, a sender or a subject holds a character that no header may."""
 
     kind = Kind.INVALID
 
@@ -59,20 +64,39 @@ def render(mail: Outgoing, *, now: datetime | None = None) -> EmailMessage:
     Links are built from CLOFY_PUBLIC_URL alone. Raises UnsafeHeader.
     """
     home = settings().public_url
+    subject = _safe(SUBJECTS[mail.template].format(**_lines(mail.facts)))
+    leave = _way_out(mail, home)
     facts = {
         **mail.facts,
         "home": home,
-        "subject": SUBJECTS[mail.template],
+        "subject": subject,
+        "language": mail.language,
+        "unsubscribe": leave,
         "urlquote": lambda text: quote(str(text), safe=""),
     }
     message = EmailMessage(policy=SMTP)
     sender_name, sender = parseaddr(_safe(settings().mail_from))
     message["From"] = Address(display_name=sender_name, addr_spec=sender)
     message["To"] = Address(addr_spec=_safe(mail.recipient))
-    message["Subject"] = _safe(SUBJECTS[mail.template])
+    message["Subject"] = subject
     message["Date"] = format_datetime(now or datetime.now(UTC))
     message["Message-ID"] = f"<{mail.id}@{urlsplit(home).hostname}>"
     message["Auto-Submitted"] = "auto-generated"
+    message["Content-Language"] = mail.language
+    if leave:
+        message["List-Unsubscribe"] = f"<{leave}>"
+        message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"  # RFC 8058
     message.set_content(_templates.get_template(f"{mail.template}.txt").render(facts))
     message.add_alternative(_templates.get_template(f"{mail.template}.html").render(facts), subtype="html")
     return message
+
+
+def _lines(facts: dict[str, object]) -> dict[str, str]:
+    return {name: value for name, value in facts.items() if isinstance(value, str)}
+
+
+def _way_out(mail: Outgoing, home: str) -> str:
+    """Where one press ends mails of this topic; empty for what cannot be turned off."""
+    if mail.topic is None or mail.account_id is None:
+        return ""
+    return f"{home}/unsubscribe/{unsubscribe_token(mail.account_id, mail.topic)}"

@@ -1,8 +1,10 @@
-"""Handing a mail to the server, in two steps, so that the moment at which it may have been accepted is known."""
+"""Handing a mail to the server in two steps, so that the moment at which it may have been accepted is known."""
 
+import re
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from email.message import EmailMessage
 from functools import cache
 from urllib.parse import unquote, urlsplit
@@ -11,9 +13,9 @@ from aiosmtplib import (
     SMTP,
     SMTPAuthenticationError,
     SMTPException,
+    SMTPRecipientRefused,
     SMTPResponseException,
     SMTPServerDisconnected,
-    SMTPTimeoutError,
 )
 
 from core import secrets
@@ -21,7 +23,8 @@ from core.errors import ClofyError, Kind, Unavailable
 from core.mail.deliveries import OutcomeUnknown
 from core.settings import Environment, Secret, settings
 
-TIMEOUT = 15.0  # seconds, for each step of the conversation
+TIMEOUT = 15.0  # seconds, for each step of the conversation but the last
+LONGEST = timedelta(minutes=10)  # that a server may take over the last dot (RFC 5321, 4.5.3.2.6)
 
 
 class MailServerDown(Unavailable):
@@ -62,21 +65,32 @@ def _client(password: str | None) -> SMTP:
     )
 
 
-def _judge(error: Exception) -> ClofyError:
-    """A 5xx about this mail is for good; all else, a wrong password of ours too, may be better later."""
+def _judge(error: Exception) -> MailServerDown:
+    """What may be better later: all but a refusal of this mail, a wrong password or sender of ours too."""
     if isinstance(error, SMTPResponseException):
-        if 500 <= error.code < 600 and not isinstance(error, SMTPAuthenticationError):
-            return MailRefused(smtp_code=error.code)
         return MailServerDown(smtp_code=error.code)
     return MailServerDown(reason=type(error).__name__)
 
 
+def _is_for_good(code: int) -> bool:
+    return 500 <= code < 600
+
+
+def _quoted(message: EmailMessage) -> bytes:
+    """As it is sent after DATA: lines end with CR LF, and one that begins with a dot has another before it."""
+    lines = re.sub(rb"\r\n|\r|\n", b"\r\n", message.as_bytes())
+    lines = lines if lines.endswith(b"\r\n") else lines + b"\r\n"
+    return re.sub(rb"(?m)^\.", b"..", lines)
+
+
 @asynccontextmanager
 async def envelope(message: EmailMessage) -> AsyncIterator[Callable[[], Awaitable[None]]]:
-    """Connect and have sender and recipient accepted; the body then calls what it is given to hand over the mail.
+    """Hand a mail over but for its last dot; the body then calls what it is given to send that, and hear the answer.
 
+    Until the dot nothing is accepted (RFC 5321, 4.1.1.4), so that what is written down before the dot is known to be
+    true, and the outcome is open for no longer than the server takes to answer it.
     Raises MailServerDown or MailRefused when it is sure that nothing was accepted, and OutcomeUnknown when the
-    connection was lost while the mail was handed over.
+    connection was lost after the dot.
     """
     sender = message["From"].addresses[0].addr_spec
     recipient = message["To"].addresses[0].addr_spec
@@ -85,7 +99,8 @@ async def envelope(message: EmailMessage) -> AsyncIterator[Callable[[], Awaitabl
     try:
         await client.connect()
         await client.mail(sender)
-        await client.rcpt(recipient)
+        await _recipient(client, recipient)
+        await _text(client, _quoted(message))
     except SMTPAuthenticationError as error:
         client.close()
         await secrets.refreshed(Secret.SMTP_PASSWORD, refused=password or "")  # for the next attempt
@@ -93,16 +108,41 @@ async def envelope(message: EmailMessage) -> AsyncIterator[Callable[[], Awaitabl
     except (SMTPException, OSError) as error:
         client.close()
         raise _judge(error) from error
+    except MailRefused:
+        client.close()
+        raise
 
     async def deliver() -> None:
+        if not client.is_connected:  # the dot was never sent
+            raise MailServerDown(reason="lost before the dot")
         try:
-            await client.data(message.as_bytes())
-        except (SMTPServerDisconnected, SMTPTimeoutError, OSError) as error:
+            answer = await client.execute_command(b".", timeout=LONGEST.total_seconds())
+        except (SMTPException, OSError) as error:
             raise OutcomeUnknown(reason=type(error).__name__) from error
-        except SMTPException as error:
-            raise _judge(error) from error
+        if _is_for_good(answer.code):
+            raise MailRefused(smtp_code=answer.code)
+        if answer.code != 250:
+            raise MailServerDown(smtp_code=answer.code)
 
     try:
         yield deliver
     finally:
         client.close()
+
+
+async def _recipient(client: SMTP, recipient: str) -> None:
+    try:
+        await client.rcpt(recipient)
+    except SMTPRecipientRefused as error:
+        if _is_for_good(error.code):
+            raise MailRefused(smtp_code=error.code) from error
+        raise
+
+
+async def _text(client: SMTP, text: bytes) -> None:
+    answer = await client.execute_command(b"DATA")
+    if answer.code != 354:
+        raise MailServerDown(smtp_code=answer.code)
+    if client.protocol is None:
+        raise SMTPServerDisconnected("lost before the text")
+    client.protocol.write(text)

@@ -11,7 +11,8 @@ from sqlalchemy import func, select, update
 from core import streams
 from core.database import transaction
 from core.jobs import Job, JobState
-from core.mail.deliveries import send
+from core.mail import deliveries, smtp
+from core.mail.deliveries import resend, send
 from core.mail.models import Delivery, DeliveryState
 from tests.core.mail.server import MailServer, serve
 from tests.house import House
@@ -97,22 +98,37 @@ async def test_a_server_that_says_later_defers_the_mail(attempt: Attempt, mail_s
     assert len(mail_server.inbox.mails) == 1
 
 
-async def test_a_refused_recipient_ends_the_mail(attempt: Attempt, mail_server: MailServer) -> None:
+async def error_of(mail_id: UUID) -> str | None:
+    async with transaction() as session:
+        return (await session.get_one(Delivery, mail_id)).error
+
+
+async def test_a_refused_recipient_ends_the_mail_until_an_admin_has_it_tried_anew(
+    attempt: Attempt, mail_server: MailServer
+) -> None:
     mail_server.inbox.knobs.refuse_recipients = ["*@bounce.example"]
     mail_id, job_id = await make_mail("receipt", RECEIPT, "ada@bounce.example")
 
     await attempt(job_id)
 
-    assert await states(mail_id, job_id) == (DeliveryState.FAILED, JobState.FAILED)
+    assert await states(mail_id, job_id) == (DeliveryState.BOUNCED, JobState.FAILED)
+    assert await error_of(mail_id) == "mail-refused 550"
+    mail_server.inbox.knobs.refuse_recipients = []
     async with transaction() as session:
-        assert (await session.get_one(Delivery, mail_id)).error == "mail-refused"
+        await resend(session, mail_id)
+    async with transaction() as session:
+        job_id = (await session.scalars(select(Job.id).where(Job.key == f"mail:{mail_id}:1"))).one()
+    await attempt(job_id)
+    assert await states(mail_id, job_id) == (DeliveryState.SENT, JobState.DONE)
+    assert len(mail_server.inbox.mails) == 1
 
 
+@pytest.mark.parametrize(("template", "facts"), [("receipt", RECEIPT), ("verification", CODE)])
 @pytest.mark.parametrize("taken", [True, False])
-async def test_a_receipt_whose_outcome_is_open_is_not_sent_twice(
-    attempt: Attempt, mail_server: MailServer, taken: bool
+async def test_a_mail_whose_outcome_is_open_is_not_sent_twice(
+    attempt: Attempt, mail_server: MailServer, taken: bool, template: str, facts: dict[str, Any]
 ) -> None:
-    mail_id, job_id = await make_mail("receipt", RECEIPT)
+    mail_id, job_id = await make_mail(template, facts)
     mail_server.inbox.knobs.drop, mail_server.inbox.knobs.drop_keeps = 1, taken
 
     await attempt(job_id)
@@ -120,20 +136,40 @@ async def test_a_receipt_whose_outcome_is_open_is_not_sent_twice(
 
     assert await states(mail_id, job_id) == (DeliveryState.FAILED, JobState.FAILED)
     assert len(mail_server.inbox.mails) == taken
-    async with transaction() as session:
-        assert (await session.get_one(Delivery, mail_id)).error == "outcome-unknown"
+    assert await error_of(mail_id) == "outcome-unknown"
 
 
-async def test_a_code_whose_outcome_is_open_is_sent_again_as_the_same_mail(
-    attempt: Attempt, mail_server: MailServer
+async def test_a_server_that_thinks_long_over_the_dot_is_waited_for(
+    attempt: Attempt, mail_server: MailServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mail_id, job_id = await make_mail("verification", CODE)
-    mail_server.inbox.knobs.drop = 1
+    """RFC 5321 gives it ten minutes: who leaves before has it sent twice."""
+    monkeypatch.setattr(smtp, "TIMEOUT", 0.3)
+    mail_server.inbox.knobs.delay_ms = 900
+    mail_id, job_id = await make_mail("receipt", RECEIPT)
 
     await attempt(job_id)
-    await due_again(job_id)
-    await attempt(job_id)
 
-    first, second = mail_server.inbox.mails
-    assert first["headers"]["Message-ID"] == second["headers"]["Message-ID"]
     assert await states(mail_id, job_id) == (DeliveryState.SENT, JobState.DONE)
+    assert len(mail_server.inbox.mails) == 1
+
+
+async def test_a_worker_that_ends_before_the_dot_leaves_a_mail_that_is_sent_by_the_next(
+    attempt: Attempt, mail_server: MailServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server has the whole text by then, and takes no mail without its dot."""
+    mail_id, job_id = await make_mail("receipt", RECEIPT)
+    with monkeypatch.context() as patched:
+        patched.setattr(deliveries, "mark_sending", _die)
+        await attempt(job_id)
+    cut = await states(mail_id, job_id)
+    await due_again(job_id)
+
+    await attempt(job_id)
+
+    assert cut == (DeliveryState.QUEUED, JobState.QUEUED)
+    assert await states(mail_id, job_id) == (DeliveryState.SENT, JobState.DONE)
+    assert len(mail_server.inbox.mails) == 1
+
+
+async def _die(*_: Any, **__: Any) -> None:
+    raise RuntimeError("the worker ends here")

@@ -1,11 +1,15 @@
 import re
 from email.message import EmailMessage
+from email.parser import BytesParser
+from email.policy import default
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
+from core.mail import consents
 from core.mail import render as rendering
+from core.mail.consents import TOPIC_OF
 from core.mail.deliveries import Outgoing
 from core.mail.render import SUBJECTS, UnsafeHeader, render
 from core.settings import settings
@@ -30,11 +34,25 @@ FACTS |= {
     template: {name: FACTS["receipt"][name] for name in ("name", "bundle_name", "credits", "amount", "purchase_id")}
     for template in ("refund_sent", "refund_failed", "payment_failed", "dispute_opened")
 }
+FACTS |= {
+    "security_change": {"name": "Ada", "what": "A passkey was added.", "ip": "192.0.2.1", "user_agent": "a test"},
+    "sign_in_code": {"name": "Ada", "code": "012345", "ip": "192.0.2.1", "user_agent": "a test"},
+    "lost_factor_code": {"name": "Ada", "code": "012345", "ip": "192.0.2.1", "user_agent": "a test"},
+    "lost_factor_asked": {"name": "Ada", "due": "3 May 2026", "request": "1", "proof": "p"},
+    "new_browser": {"name": "Ada", "ip": "192.0.2.1", "user_agent": "a test", "at": "3 May 2026"},
+    "low_balance": {"name": "Ada", "credits": "20"},
+    "announcement": {"name": "Ada", "title": "A new service", "text": "It writes letters.\n\nTry <it>."},
+}
 HOME = "http://localhost"
 
 
-def make_mail(template: str, *, recipient: str = "ada@example.com", mail_id: UUID | None = None) -> Outgoing:
-    return Outgoing(id=mail_id or uuid4(), recipient=recipient, template=template, facts=FACTS[template])
+ACCOUNT = uuid4()
+
+
+def make_mail(
+    template: str, *, recipient: str = "ada@example.com", mail_id: UUID | None = None, **facts: Any
+) -> Outgoing:
+    return Outgoing(mail_id or uuid4(), recipient, template, FACTS[template] | facts, ACCOUNT)
 
 
 def part(message: EmailMessage, kind: str) -> str:
@@ -91,10 +109,45 @@ def test_a_second_copy_is_known_by_its_message_id() -> None:
     assert first["Message-ID"] == second["Message-ID"] == f"<{mail_id}@localhost>"
 
 
-@pytest.mark.parametrize("end", ["\r\n", "\n", "\r", "\0", "\x0b", "\x7f"])
-def test_nobody_adds_a_header(end: str) -> None:
+ENDS = ["\r\n", "\n", "\r", "\0", "\x0b", "\x0c", "\x1c", "\x7f", "\x85", "\u2028", "\u2029", "\u202e", "\ud800"]
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_nobody_adds_a_header(end: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UnsafeHeader):
         render(make_mail("receipt", recipient=f"ada@example.com{end}Bcc: all@example.com"))
+    with pytest.raises(UnsafeHeader):
+        render(make_mail("announcement", title=f"News{end}Bcc: all@example.com"))
+    with pytest.raises(UnsafeHeader):  # what a reader's program makes a line end of
+        render(make_mail("announcement", title="=?utf-8?q?=0D=0ABcc:_all=40example.com?="))
+    sender = f"Clofy{end}Bcc: all@example.com <no-reply@clofy.cloud>"
+    monkeypatch.setattr(rendering, "settings", lambda: settings().model_copy(update={"mail_from": sender}))
+    with pytest.raises(UnsafeHeader):
+        render(make_mail("receipt"))
+
+
+@pytest.mark.parametrize("title", ["Grüße, 你好, \U0001f600", "x" * 400, "{home}"])
+def test_a_subject_of_any_script_stays_a_subject(title: str) -> None:
+    sent = render(make_mail("announcement", title=title)).as_bytes()
+
+    read = BytesParser(policy=default).parsebytes(sent)
+    assert set(read.keys()) == set(render(make_mail("receipt")).keys()) | {"List-Unsubscribe", "List-Unsubscribe-Post"}
+    assert read["Bcc"] is None
+    assert max(len(line) for line in sent.splitlines()) <= 998
+    assert read["Subject"] == title
+
+
+@pytest.mark.parametrize("template", sorted(SUBJECTS))
+def test_only_what_can_be_turned_off_has_a_way_out(template: str) -> None:
+    message = render(make_mail(template))
+
+    link = str(message["List-Unsubscribe"] or "")
+    assert bool(link) == (template in TOPIC_OF)
+    if link:
+        assert message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+        assert link.strip("<>") in part(message, "plain")
+        assert link.strip("<>") in part(message, "html")
+        assert consents.read_token(link.strip("<>").rpartition("/")[2]) == (ACCOUNT, TOPIC_OF[template])
 
 
 def test_a_recipient_is_one_address() -> None:

@@ -34,6 +34,17 @@ async def test_an_envelope_without_a_mail_hands_nothing_over(mail_server: MailSe
     assert mail_server.inbox.mails == []
 
 
+async def test_lines_arrive_as_they_were_written(mail_server: MailServer) -> None:
+    text = ".\n..\n.QUIT\nBcc: all@example.com\n" + "long " * 400 + "\n.\nend"
+
+    async with envelope(render(make_mail("announcement", text=text))) as deliver:
+        await deliver()
+
+    (mail,) = mail_server.inbox.mails
+    assert text in mail["text"].replace("\r\n", "\n")
+    assert mail["to"] == ["ada@example.com"]
+
+
 async def test_a_recipient_that_is_not_there_is_refused_for_good(mail_server: MailServer) -> None:
     mail_server.inbox.knobs.refuse_recipients = ["*@bounce.example"]
 
