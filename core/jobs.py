@@ -98,6 +98,7 @@ NOTHING_TO_UNDO = frozenset(
         TaskName.CREDIT_PURCHASE,
         TaskName.ISSUE_RECEIPT,
         TaskName.RECONCILE,
+        TaskName.PUBLISH_POST,
         TaskName.EXPIRE_HOLDS,
         TaskName.PREPARE_PARTITIONS,
         TaskName.FORGET_EXPIRED,

@@ -40,6 +40,7 @@ class TaskName(StrEnum):
     ISSUE_RECEIPT = "billing.issue_receipt"
     ISSUE_REFUND = "billing.issue_refund"
     RECONCILE = "billing.reconcile"
+    PUBLISH_POST = "blog.publish"
     EXPIRE_HOLDS = "upkeep.expire_holds"
     PREPARE_PARTITIONS = "upkeep.prepare_partitions"
     FORGET_EXPIRED = "upkeep.forget_expired"
@@ -71,6 +72,7 @@ POLICIES: dict[TaskName, Policy] = {
     TaskName.ISSUE_REFUND: Policy(Queue.BILLING, attempts=12, backoff=2, backoff_cap=3600),
     TaskName.RECONCILE: Policy(Queue.BILLING, attempts=5, backoff=30, backoff_cap=600),
     TaskName.ISSUE_RECEIPT: Policy(Queue.BILLING, attempts=12, backoff=1, backoff_cap=600),
+    TaskName.PUBLISH_POST: Policy(Queue.UPKEEP, attempts=8, backoff=5, backoff_cap=600),
     TaskName.EXPIRE_HOLDS: Policy(Queue.UPKEEP, attempts=3, backoff=10),
     TaskName.PREPARE_PARTITIONS: Policy(Queue.UPKEEP, attempts=3, backoff=10),
     TaskName.FORGET_EXPIRED: Policy(Queue.UPKEEP, attempts=3, backoff=10),

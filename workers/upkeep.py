@@ -7,6 +7,7 @@ from core import replays, sealing
 from core.accounts import forgetting
 from core.accounts.factors import lost
 from core.billing import invariants as billing_invariants
+from core.blog import pages, readers
 from core.consultations import generations, partitions
 from core.credits import invariants, ledger
 from core.database import transaction
@@ -42,7 +43,12 @@ async def forget_expired(_: Run) -> dict[str, Any]:
     async with transaction() as session:
         ended = await forgetting.forget_ended(session)
         answers = await replays.forget(session, before=datetime.now(UTC) - replays.KEPT)
-        return {**ended, "answers": answers}
+    async with transaction() as session:
+        counted = await readers.forget_readers(session, now=datetime.now(UTC))
+        refused = await readers.forget_refused(session, now=datetime.now(UTC))
+    async with transaction() as session:
+        rendered = await pages.render_anew(session)
+    return {**ended, "answers": answers, "readers": counted, "refused_comments": refused, "rendered_anew": rendered}
 
 
 @task(TaskName.LOST_FACTORS, time_allowed=timedelta(minutes=5))
