@@ -30,7 +30,7 @@ FROM node:22-bookworm-slim AS azurite
 RUN npm install --global --no-fund --no-audit azurite@3.37.0 \
     && install --directory --owner=node --group=node --mode=0700 /data
 USER node
-CMD ["azurite", "--location", "/data", "--blobHost", "0.0.0.0", "--queueHost", "127.0.0.1", "--tableHost", "127.0.0.1", "--disableTelemetry"]
+CMD ["azurite", "--location", "/data", "--blobHost", "0.0.0.0", "--queueHost", "127.0.0.1", "--tableHost", "127.0.0.1", "--disableTelemetry", "--skipApiVersionCheck"]
 
 FROM runtime AS app
 COPY --from=build /opt/clofy /opt/clofy

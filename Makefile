@@ -10,7 +10,7 @@ READY = .venv/.ready
 setup: $(READY)
 
 # Again whenever the lock changes. The mark is made last, so that a set-up that was cut off is simply done again.
-$(READY): uv.lock pyproject.toml
+$(READY): uv.lock pyproject.toml sandbox/npm/package-lock.json
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Clofy Cloud needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". make PYTHON=... takes another.")'
 	@echo "Setting up .venv with $$($(PYTHON) --version): once, and again when uv.lock changes."
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -18,6 +18,8 @@ $(READY): uv.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check '$(UV)'
 	@echo "Installing what uv.lock names ..."
 	@VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv sync --frozen --active --quiet
+	@echo "Installing Azurite ..."
+	@$(BIN)/python -m sandbox.azurite || true
 	@touch $@
 
 up: $(READY)

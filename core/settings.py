@@ -84,6 +84,10 @@ class Settings(BaseSettings):
     stripe_webhook_secrets: SecretStr = SecretStr("")
     breached_passwords_url: str = Field("", pattern=r"^(https://[^/]+|http://127\.0\.0\.1:\d+)?$")  # empty: not asked
     smtp_url: str = Field(pattern=r"^smtps?://")
+    # Where pictures are kept; without either there are none. The account is opened by the machine's identity.
+    blob_account_url: str = Field("", pattern=r"^(https://[^/]+)?$")
+    blob_connection_string: SecretStr = SecretStr("")  # of an emulator
+    media_url: str = Field("", pattern=r"^(https?://[^/]+(/[^/]+)*)?$")  # published pictures, as a CDN has them
     mail_from: str = "Clofy Cloud <no-reply@clofy.cloud>"
     seller: str = "Clofy Cloud"  # who sells, on receipts; its lines with semicolons between
 
@@ -138,10 +142,13 @@ class Settings(BaseSettings):
             "CLOFY_STREAMS_REDIS_URL": self.streams_url.startswith("rediss://"),
             "CLOFY_OPENAI_ENDPOINT": self.openai_endpoint.startswith("https://"),
             "CLOFY_STRIPE_API_BASE": self.stripe_api_base.startswith("https://"),
+            "CLOFY_MEDIA_URL": self.media_url.startswith("https://") or not self.media_url,
         }
         faults = [f"{name} must be encrypted and verified" for name, fine in clear.items() if not fine]
         if self.vault_token.get_secret_value():
             faults.append("CLOFY_VAULT_TOKEN is for the sandbox: production has an identity")
+        if self.blob_connection_string.get_secret_value():
+            faults.append("CLOFY_BLOB_CONNECTION_STRING is for the sandbox: production has an identity")
         if faults:
             raise ValueError("; ".join(faults))
         return self

@@ -10,6 +10,7 @@ from typing import IO, Any
 
 import orjson
 
+from sandbox.azurite import make_key
 from sandbox.ports import Held
 from sandbox.processes import SandboxError
 
@@ -93,6 +94,7 @@ class Machine:
         openai_url: str,
         stripe_url: str,
         smtp_url: str,
+        blob_connection_string: str = "",
         vault: Mapping[str, str] | None = None,
     ) -> dict[str, str]:
         """The environment of the product's processes: our own parts, except where one was given from outside.
@@ -108,6 +110,7 @@ class Machine:
             "CLOFY_OPENAI_DEPLOYMENT": "clofy-chat",
             "CLOFY_STRIPE_API_BASE": stripe_url,
             "CLOFY_SMTP_URL": smtp_url,
+            "CLOFY_BLOB_CONNECTION_STRING": blob_connection_string,
             "CLOFY_DRAIN_SECONDS": "4",  # Ctrl-C is to end everything in under 10 s; what runs longer goes back
             "CLOFY_SEED_DEMO_PASSWORD": self.secrets["demo_password"],
             "CLOFY_SEED_ADMIN_PASSWORD": self.secrets["admin_password"],
@@ -129,7 +132,7 @@ class Machine:
         """The same as last time where nobody else has taken them; ours until `close`."""
         ports: dict[str, int] = self._remembered("ports.json", dict)
         ports["web"] = self._web_port()
-        for name in ("postgres", "valkey", "sandbox", "openai", "smtp", "flower", "vault"):
+        for name in ("postgres", "valkey", "sandbox", "openai", "smtp", "flower", "vault", "azurite"):
             if name not in ports or not self.held.take(ports[name]):
                 ports[name] = self.held.take_any()
         self._write("ports.json", ports)
@@ -170,4 +173,5 @@ def make_secrets() -> dict[str, str]:
         "admin_totp": base64.b32encode(secrets.token_bytes(20)).decode(),  # admins need a second factor
         "flower_password": secrets.token_urlsafe(12),
         "vault_token": secrets.token_urlsafe(24),
+        "blob_key": make_key(),
     }

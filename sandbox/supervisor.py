@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
 
+from sandbox.azurite import Azurite, is_installed
 from sandbox.machine import ADMIN, DEMO, Machine
 from sandbox.postgres import Postgres
 from sandbox.processes import Child, SandboxError
@@ -195,6 +196,7 @@ class Supervisor:
             valkey = Valkey(machine.path("valkey"), ports["valkey"])
             self._start_part("Valkey", valkey, [valkey.child])
             urls["redis_url"] = valkey.url
+        urls["blob_connection_string"] = self._start_storage()
         if urls["openai_url"] and urls["stripe_url"] and urls["smtp_url"]:
             return urls
         standins = StandIns(
@@ -215,6 +217,18 @@ class Supervisor:
         self.tails = [Tail(child.log) for child in standins.children]
         ours = {"openai_url": standins.openai_url, "stripe_url": standins.stripe_url, "smtp_url": standins.smtp_url}
         return {name: url or ours[name] for name, url in urls.items()}
+
+    def _start_storage(self) -> str:
+        """Azurite's connection string; "" where another storage was given from outside, or npm could not get it."""
+        machine = self.machine
+        if machine.given("CLOFY_BLOB_CONNECTION_STRING", "CLOFY_BLOB_ACCOUNT_URL"):
+            return ""
+        azurite = Azurite(machine.path("azurite"), machine.ports["azurite"], machine.secrets["blob_key"])
+        if not is_installed():
+            say("Azurite is not installed, so pictures cannot be uploaded; `python -m sandbox.azurite` tries again")
+            return ""
+        self._start_part("Azurite", azurite, [azurite.child])
+        return azurite.connection_string
 
     def _start_part(self, name: str, part: Part, children: list[Child]) -> None:
         say(f"Starting {name}")

@@ -15,6 +15,7 @@ from core.database import engine, sessions, transaction
 from core.direct import close_connections
 from core.queue import close_doorbell
 from core.telemetry import start_logging
+from sandbox.azurite import Azurite, is_installed
 from sandbox.postgres import scratch_directory
 from tests import makers
 from tests.house import House
@@ -33,6 +34,15 @@ async def _pool() -> AsyncIterator[None]:
     yield
     await close_doorbell()
     await close_connections()
+
+
+@pytest.fixture(scope="session")
+def storage(house: House) -> Azurite:
+    """Where pictures are kept."""
+    if not is_installed():
+        pytest.skip("npm could not install Azurite on this machine")
+    house.azurite.start()
+    return house.azurite
 
 
 @pytest.fixture

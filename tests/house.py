@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from core.credits import invariants
 from sandbox import programs
+from sandbox.azurite import Azurite
 from sandbox.postgres import Postgres
 from sandbox.processes import Child, StartsAndStops, free_port
 from sandbox.standins import StandIns
@@ -35,6 +36,7 @@ class House(StartsAndStops):
         self.web_ports = [free_port(), free_port()]
         self.postgres = Postgres(directory / "postgres")
         self.valkey = Valkey(directory / "valkey")
+        self.azurite = Azurite(directory / "azurite")  # started by who needs it: the fixture `storage`
         self.standins = StandIns(directory / "standins", webhook_url=f"{self.web_url}/webhooks/stripe")
 
     @property
@@ -57,6 +59,7 @@ class House(StartsAndStops):
             "CLOFY_STRIPE_API_BASE": self.standins.stripe_url,
             "CLOFY_STRIPE_WEBHOOK_SECRETS": self.standins.webhook_secret,
             "CLOFY_SMTP_URL": self.standins.smtp_url,
+            "CLOFY_BLOB_CONNECTION_STRING": self.azurite.connection_string,
         }
 
     @property
@@ -71,6 +74,7 @@ class House(StartsAndStops):
         self.run("cli", "seed")
 
     def stop(self) -> None:
+        self.azurite.stop()
         self.standins.stop()
         self.valkey.stop()
         self.postgres.stop()

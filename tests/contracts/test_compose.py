@@ -20,7 +20,7 @@ SECRETS = {
     "REDIS_PASSWORD",
     "FLOWER_BASIC_AUTH",
     "CLOFY_SMTP_URL",  # it holds a password
-} - {"CLOFY_VAULT_TOKEN"}  # the sandbox's; empty, and refused in production
+} - {"CLOFY_VAULT_TOKEN", "CLOFY_BLOB_CONNECTION_STRING"}  # the sandbox's; empty, and refused in production
 
 
 # With a vault these are empty; without one, the start of each process refuses that (core/settings.py).
