@@ -28,8 +28,15 @@ GIVEN = {
 class Keys:
     """A vault, and the clock of the product, which is moved with the vault's own."""
 
-    def __init__(self, vault: Vault) -> None:
-        self.vault, self.ahead = vault, timedelta()
+    def __init__(self, vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.vault, self.ahead, self.monkeypatch = vault, timedelta(), monkeypatch
+        self.told = settings()
+
+    def say(self, **changes: object) -> None:
+        """Change settings of those who read the vault."""
+        self.told = self.told.model_copy(update=changes)
+        for module in (secrets, vault):
+            self.monkeypatch.setattr(module, "settings", lambda: self.told)
 
     def turn(self, **knobs: object) -> None:
         self.vault.knobs = Knobs.model_validate(self.vault.knobs.model_dump() | knobs)
@@ -93,16 +100,12 @@ async def keys(
 ) -> AsyncIterator[Keys]:
     """This process, which has read nothing yet, with a vault and a clock that can be moved."""
     async with serve(directory, given) as (running, told):
-        made, real_now = Keys(running), secrets.now
-        changed = settings().model_copy(
-            update={
-                "vault_url": told["CLOFY_VAULT_URL"],
-                "vault_ca_file": told["CLOFY_VAULT_CA_FILE"],
-                "vault_token": SecretStr(told["CLOFY_VAULT_TOKEN"]),
-            }
+        made, real_now = Keys(running, monkeypatch), secrets.now
+        made.say(
+            vault_url=told["CLOFY_VAULT_URL"],
+            vault_ca_file=told["CLOFY_VAULT_CA_FILE"],
+            vault_token=SecretStr(told["CLOFY_VAULT_TOKEN"]),
         )
         monkeypatch.setattr(secrets, "now", lambda: real_now() + made.ahead)
-        monkeypatch.setattr(secrets, "settings", lambda: changed)
-        monkeypatch.setattr(vault, "settings", lambda: changed)
         monkeypatch.setattr(secrets, "_held", secrets._Held())
         yield made
