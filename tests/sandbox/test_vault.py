@@ -17,6 +17,7 @@ from azure.core.exceptions import (
 from azure.keyvault.secrets.aio import SecretClient
 
 from sandbox.certificates import make_certificates
+from sandbox.standins import KeyVault, StandIns
 from sandbox.vault import Vault
 from tests.vault import TOKEN, serve
 
@@ -163,3 +164,22 @@ async def test_the_knobs_turn_it_off_rotate_and_show_no_value(served: Served) ->
     assert "a-value-to-hide" not in told.text
     assert wrong.status_code == 400
     assert after == "two"
+
+
+def test_the_page_of_all_knobs_has_the_vaults_too(tmp_path: Path) -> None:
+    """Over processes of their own, as `make up` starts them."""
+    vault = KeyVault(tmp_path / "vault", secrets={"CLOFY_OPENAI_API_KEY": "the-first"}, token=TOKEN)
+    with (
+        vault,
+        StandIns(tmp_path / "others", vault=vault, with_openai=False, with_mail=False) as others,
+        httpx.Client(base_url=others.url, trust_env=False, timeout=10) as http,
+    ):
+        turned = http.patch("/control", json={"vault": {"down": True, "latency_ms": 1}}).raise_for_status().json()
+        wrong = http.patch("/control", json={"vault": {"upside": True}})
+        rotated = http.post("/control/vault/rotate/openai-api-key").raise_for_status().json()
+        reset = http.post("/control/reset").raise_for_status().json()
+
+    assert (turned["vault"]["knobs"]["down"], turned["vault"]["knobs"]["latency_ms"]) == (True, 1)
+    assert wrong.status_code == 400
+    assert reset["vault"]["secrets"]["openai-api-key"][0]["id"] == rotated["version"]
+    assert reset["vault"]["knobs"]["down"] is False
