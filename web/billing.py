@@ -18,6 +18,7 @@ from core.billing.receipts import shown_number
 from core.billing.refunds import Overview, Refusal, overviews
 from core.billing.taking_up import Known
 from core.database import transaction
+from core.direct import direct
 from core.errors import ClofyError, InvalidInput, Unavailable
 from core.settings import settings
 from web.inputs import Input, Line, body_limit, takes
@@ -117,7 +118,7 @@ async def show_purchase(purchase_id: UUID) -> ResponseReturnValue:
     async with transaction() as session:
         purchase = await purchases.get(session, purchase_id, account_id=g.account.id)
         if await purchases.turn_to_ask(session, purchase_id):
-            known = await taking_up.know(session, Purchase.id == purchase_id)
+            known = await taking_up.know(session, purchase_id)
         else:
             return await shown(session, purchase)
     if known is not None:
@@ -167,8 +168,8 @@ async def receive_stripe_event() -> ResponseReturnValue:
     body = await request.get_data()
     assert isinstance(body, bytes)
     event = stripe_api.verified_event(body, signature)
-    async with transaction() as session:
-        await stripe_events.record(session, event)
+    async with direct() as unit:
+        await stripe_events.record(unit, event)
     return "", 204
 
 

@@ -4,14 +4,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from core.billing import reconciliation, refunds, stripe_api, stripe_events, taking_up
-from core.billing.models import Purchase
 from core.billing.stripe_api import StripeRefused, UnknownCheckout, UnknownPayment
 from core.billing.stripe_events import OtherMode
 from core.billing.taking_up import MismatchedPayment, Outcome, UnknownPurchase
 from core.database import transaction
+from core.direct import Unit, direct, direct_transaction
 from core.queue import TaskName
 from workers.process import process
 from workers.runtime import Run, task
@@ -25,13 +23,13 @@ async def handle_stripe_event(run: Run) -> None:
     process().close_at_end(stripe_api.close)
     event_id: str = run.job.payload["event_id"]
 
-    async def handled(session: AsyncSession, outcome: str) -> None:
-        await stripe_events.mark_handled(session, event_id, outcome)
-        await run.finish(session, result={"outcome": outcome})
+    async def handled(unit: Unit, outcome: str) -> None:
+        await stripe_events.mark_handled(unit, event_id, outcome)
+        await run.finish(unit, result={"outcome": outcome})
 
     try:
-        async with transaction() as session:
-            about = await stripe_events.about(session, event_id)
+        async with direct() as unit:
+            about = await stripe_events.about(unit, event_id)
         known = about.known or await stripe_events.trace(event_id, about)
         if known is not None:
             await taking_up.bring_up_to_date(known, payment_intent=about.payment_intent, along=handled)
@@ -39,21 +37,21 @@ async def handle_stripe_event(run: Run) -> None:
         outcome = "ignored"
     except NOT_OURS as error:
         outcome = error.code
-    async with transaction() as session:
-        await handled(session, outcome)
+    async with direct_transaction() as unit:
+        await handled(unit, outcome)
 
 
 @task(TaskName.CREDIT_PURCHASE, time_allowed=timedelta(seconds=60))
 async def credit_purchase(run: Run) -> None:
     process().close_at_end(stripe_api.close)
     purchase_id = UUID(run.job.payload["purchase_id"])
-    async with transaction() as session:
-        known = await taking_up.know(session, Purchase.id == purchase_id)
+    async with direct() as unit:
+        known = await taking_up.know(unit, purchase_id)
     if known is None:
         raise UnknownPurchase(purchase=purchase_id)
 
-    async def finished(session: AsyncSession, outcome: Outcome) -> None:
-        await run.finish(session, result={"outcome": outcome})
+    async def finished(unit: Unit, outcome: Outcome) -> None:
+        await run.finish(unit, result={"outcome": outcome})
 
     await taking_up.bring_up_to_date(known, along=finished)
 
@@ -79,8 +77,8 @@ async def issue_refund(run: Run) -> None:
             await run.finish(session, result={"outcome": error.code})
         return
 
-    async def finished(session: AsyncSession, outcome: Outcome) -> None:
-        await run.finish(session, result={"outcome": outcome})
+    async def finished(unit: Unit, outcome: Outcome) -> None:
+        await run.finish(unit, result={"outcome": outcome})
 
     await taking_up.bring_up_to_date(order.known, along=finished)
 

@@ -12,6 +12,7 @@ from core.billing import bundles
 from core.billing.models import Dispute, Purchase, Receipt, ReceiptCounter, Refund, RefundState
 from core.billing.money import format_credits, format_money
 from core.billing.receipt_pdf import Returned, Sold
+from core.direct import Unit
 from core.errors import ClofyError, Kind, NotFound
 from core.mail import deliveries
 from core.queue import TaskName
@@ -36,10 +37,10 @@ def number_of(shown: str) -> int:
     return int(digits)
 
 
-async def issue_later(session: AsyncSession, purchase_id: UUID) -> None:
+async def issue_later(unit: Unit, purchase_id: UUID) -> None:
     """Have a worker issue the receipt: whoever credits does not wait for the one lock that numbers need."""
     payload = {"purchase_id": str(purchase_id)}
-    await jobs.enqueue(session, TaskName.ISSUE_RECEIPT, payload=payload, key=f"receipt:{purchase_id}")
+    await jobs.enqueue(unit, TaskName.ISSUE_RECEIPT, payload=payload, key=f"receipt:{purchase_id}")
 
 
 async def issue(session: AsyncSession, purchase_id: UUID) -> int:

@@ -63,7 +63,7 @@ class _Comparison:
     async def heal(self, purchase: Purchase) -> None:
         """Ask Stripe about a purchase that may be behind; what that brings is found."""
         async with transaction() as session:
-            known = await taking_up.know(session, Purchase.id == purchase.id)
+            known = await taking_up.know(session, purchase.id)
         if known is None:
             return
         try:

@@ -118,7 +118,7 @@ async def overviews(session: AsyncSession, purchases: Sequence[Purchase], *, now
         known = all_returns.get(one.id, Returns())
         verdict: Refundable | Refusal | None = refusal_of(one, known, now=now)
         if verdict is None:
-            lot = await ledger.lot(session, source=returns.source(one))
+            lot = await ledger.lot(session, source=returns.source(one.id))
             verdict = part_of(one, unused_mc=lot.left_mc)
         shown.append(Overview(one, known, receipts.get(one.id), verdict))
     return shown
@@ -138,7 +138,7 @@ async def request(session: AsyncSession, purchase: Purchase, *, now: datetime) -
     known = await returns.known(session, purchase.id)
     if (refusal := refusal_of(purchase, known, now=now)) is not None:
         raise NotRefundable(refusal, purchase=purchase.id)
-    lot_source = returns.source(purchase)
+    lot_source = returns.source(purchase.id)
     # It changes nothing, and holds the account: what is unused now is unused when its credits are taken.
     target_mc = credits_of(purchase, purchase.reversed_minor)
     await ledger.reverse_to(session, source=lot_source, target_mc=target_mc, kind=EntryKind.REFUND)
@@ -174,7 +174,7 @@ async def order(session: AsyncSession, refund_id: UUID) -> Order | None:
     if refund.state != RefundState.REQUESTED:
         return None
     purchase = await session.get_one(Purchase, refund.purchase_id)
-    known = await taking_up.know(session, Purchase.id == purchase.id)
+    known = await taking_up.know(session, purchase.id)
     assert known is not None
     assert purchase.stripe_payment_intent_id is not None
     return Order(known, purchase.stripe_payment_intent_id, refund.amount_minor)

@@ -118,13 +118,13 @@ async def reverse(session: AsyncSession, purchase: Purchase, ours: Returns, *, d
     for kind, disputed_minor in ((refunds, disputed_before), (disputes, ours.disputed_minor)):
         purchase.reversed_minor = min(purchase.amount_minor, ours.refunded_minor + disputed_minor)
         target_mc = purchase.credits_mc * purchase.reversed_minor // purchase.amount_minor
-        await ledger.reverse_to(session, source=source(purchase), target_mc=target_mc, kind=kind)
+        await ledger.reverse_to(session, source=source(purchase.id), target_mc=target_mc, kind=kind)
     await session.flush()
 
 
-def source(purchase: Purchase) -> str:
+def source(purchase_id: UUID) -> str:
     """Of the lot that a purchase brought."""
-    return f"purchase:{purchase.id}"
+    return f"purchase:{purchase_id}"
 
 
 async def _take_refund(

@@ -5,17 +5,17 @@ The job is written with the event and swept like any other (core/claims.py), so 
 
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
-from sqlalchemy import func, select, update
-from sqlalchemy.dialects.postgresql import insert
+import orjson
+from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core import jobs
 from core.billing import stripe_api, taking_up
-from core.billing.models import Purchase, StripeEvent
+from core.billing.models import StripeEvent
 from core.billing.taking_up import Known, UnknownPurchase
-from core.database import transaction
+from core.direct import Hot, Unit, direct
 from core.errors import ClofyError, Kind, NotFound
 from core.jobs import Job, JobState, on_end
 from core.queue import TaskName
@@ -55,39 +55,64 @@ class About:
     known: Known | None = None
 
 
-async def record(session: AsyncSession, event: dict[str, Any]) -> bool:
-    """Keep a verified event and queue its handling, once however often Stripe sends it.
+_RECORD = Hot(f"""
+    with event as (
+        insert into stripe_events (id, type, body)
+        values (:event_id, :type, cast(:body as jsonb))
+        on conflict (id) do nothing returning id
+    ), job as (
+        {jobs.ENQUEUE} from event on conflict (key) do nothing returning id
+    )
+    select (select id from job) from event
+""")  # noqa: S608  # of our own words
+
+
+async def record(unit: Unit, event: dict[str, Any]) -> bool:
+    """Keep a verified event and queue its handling, once however often Stripe sends it; both in one statement.
 
     Returns whether this call kept it.
     """
-    row = insert(StripeEvent).values(id=event["id"], type=event["type"], body=event)
-    kept = await session.scalar(row.on_conflict_do_nothing(index_elements=["id"]).returning(StripeEvent.id))
+    task, event_id = TaskName.HANDLE_STRIPE_EVENT, event["id"]
+    job = jobs.facts_of(task, uuid4(), payload={"event_id": event_id}, key=f"stripe:{event_id}")
+    body = orjson.dumps(event).decode()
+    kept = await _RECORD.one(unit, event_id=event_id, type=event["type"], body=body, **job)
     if kept is None:
         return False
-    await jobs.enqueue(
-        session, TaskName.HANDLE_STRIPE_EVENT, payload={"event_id": event["id"]}, key=f"stripe:{event['id']}"
-    )
+    [job_id] = kept
+    if job_id is not None:
+        jobs.ring_then(unit, task, job_id)
     return True
 
 
-async def about(session: AsyncSession, event_id: str) -> About:
+# The event, and the purchase that its session or payment belongs to, if our rows know it.
+_ABOUT = Hot(f"""
+    select event.type, cast(event.livemode as text), event.name, {taking_up.KNOWN}
+    from (
+        select type, body -> 'livemode' as livemode,
+               case when type = any(cast(:about_a_checkout as text[])) then body #>> '{{data,object,id}}'
+                   else body #>> '{{data,object,payment_intent}}' end as name
+        from stripe_events where id = :id
+    ) event
+    left join purchases purchase on purchase.stripe_session_id is not null
+        and (purchase.stripe_session_id = event.name or purchase.stripe_payment_intent_id = event.name)
+""")  # noqa: S608  # of our own words
+
+
+async def about(unit: Unit, event_id: str) -> About:
     """What an event is about; nothing, for one that is none of ours. Raises NotFound, OtherMode."""
-    event = await session.scalar(select(StripeEvent).where(StripeEvent.id == event_id))
-    if event is None:
+    row = await _ABOUT.one(unit, id=event_id, about_a_checkout=list(ABOUT_A_CHECKOUT))
+    if row is None:
         raise NotFound(event=event_id)
-    if event.type not in ABOUT_A_CHECKOUT | ABOUT_A_PAYMENT:
+    kind, livemode, name, *purchase = row
+    if kind not in ABOUT_A_CHECKOUT | ABOUT_A_PAYMENT:
         return About()
-    if event.body.get("livemode") is not stripe_api.livemode():
+    if livemode != ("true" if stripe_api.livemode() else "false"):
         logger.error("stripe_event_of_other_mode", event_id=event_id)
         raise OtherMode(event=event_id)
-    name = "id" if event.type in ABOUT_A_CHECKOUT else "payment_intent"
-    found = event.body["data"]["object"].get(name)
-    if not isinstance(found, str):
+    if name is None:
         return About()
-    if event.type in ABOUT_A_CHECKOUT:
-        return About(checkout=found, known=await taking_up.know(session, Purchase.stripe_session_id == found))
-    known = await taking_up.know(session, Purchase.stripe_payment_intent_id == found)
-    return About(payment_intent=found, known=known)
+    known = Known(*purchase) if purchase[0] is not None else None
+    return About(checkout=name, known=known) if kind in ABOUT_A_CHECKOUT else About(payment_intent=name, known=known)
 
 
 async def trace(event_id: str, found: About) -> Known | None:
@@ -112,18 +137,23 @@ async def trace(event_id: str, found: About) -> Known | None:
         purchase_id = UUID(named)
     except (TypeError, ValueError):
         return None  # another system's on the same account
-    async with transaction() as session:
-        known = await taking_up.know(session, Purchase.id == purchase_id)
+    async with direct() as unit:
+        known = await taking_up.know(unit, purchase_id)
     if known is None:
         logger.error("stripe_payment_without_purchase", event_id=event_id, payment_intent=found.payment_intent)
         raise UnknownPurchase(payment_intent=found.payment_intent)
     return known
 
 
-async def mark_handled(session: AsyncSession, event_id: str, outcome: str) -> None:
+_MARK_HANDLED = Hot("""
+    update stripe_events set handled_at = now(), outcome = cast(:outcome as text)
+    where id = :id and handled_at is null
+""")
+
+
+async def mark_handled(unit: Unit, event_id: str, outcome: str) -> None:
     """Say what came of an event; the first word stands."""
-    unhandled = update(StripeEvent).where(StripeEvent.id == event_id, StripeEvent.handled_at.is_(None))
-    await session.execute(unhandled.values(handled_at=func.now(), outcome=outcome))
+    await _MARK_HANDLED.all(unit, id=event_id, outcome=outcome)
 
 
 @on_end(TaskName.HANDLE_STRIPE_EVENT)

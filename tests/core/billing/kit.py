@@ -105,7 +105,7 @@ async def payment_at_stripe(purchase: Purchase, *, named: str | None = None) -> 
 
 async def know(purchase: Purchase) -> Known:
     async with transaction() as session:
-        known = await taking_up.know(session, Purchase.id == purchase.id)
+        known = await taking_up.know(session, purchase.id)
     assert known is not None
     return known
 

@@ -88,7 +88,7 @@ class Orders:
         if self.seen % 24 == 0:
             for word in order:
                 await self._take_up(self.asked, word)
-        again = await taking_up.know(self.session, Purchase.id == self.purchase.id)
+        again = await taking_up.know(self.session, self.purchase.id)
         assert again is not None
         assert await self._take_up(again, self.words[-1]) is not None
         has = await ledger.balance(self.session, account_id=self.purchase.account_id)
