@@ -7,9 +7,12 @@ id in its path, or a new message, fails here until it says whose things it is ab
 import re
 from dataclasses import dataclass
 from datetime import timedelta
+from inspect import getsource
 from typing import Any
 from uuid import UUID, uuid4
 
+import orjson
+import pytest
 from quart import Quart
 from sqlalchemy import func, select, update
 from werkzeug.routing import Rule
@@ -17,15 +20,17 @@ from werkzeug.routing import Rule
 from core.accounts import attempts
 from core.accounts.factors.models import Passkey
 from core.accounts.models import Account, Role, WebSession
-from core.accounts.web_sessions import csrf_token, start_session, token_hash
+from core.accounts.web_sessions import csrf_token, find_session, start_session, token_hash
 from core.consultations import conversation
 from core.consultations.models import Message
 from core.credits import ledger
 from core.database import transaction
-from core.jobs import cancel
+from core.jobs import cancel, enqueue
+from core.queue import TaskName
 from tests.core.billing.kit import make_buyer
 from tests.core.billing.test_receipts import issue, make_sold
 from tests.makers import make_consultation
+from web.live import POLICY, Socket
 from web.session import ENROLLING_MARK, NEEDS_ACCOUNT, Permission, permissions_of
 
 NOBODY, WAITING, USER, STALE, ADMIN, ENROLLING = "nobody", "waiting", "user", "stale", "admin", "enrolling"
@@ -198,3 +203,66 @@ async def test_every_route_by_every_role_on_ones_own_and_anothers(app: Quart) ->
 
     assert not wrong, "\n" + "\n".join(wrong)
     assert run > 500
+
+
+MESSAGES = {  # what a socket answers, by whose job it is about
+    ("watch", OWN): ["queued"],
+    ("watch", ANOTHERS): ["refused"],
+    ("unwatch", OWN): [],
+    ("unwatch", ANOTHERS): [],
+}
+
+
+def test_every_message_of_a_socket_is_here() -> None:
+    known = set(re.findall(r'case \{"(\w+)"', getsource(Socket._obey)))
+
+    assert {(message, whose) for message in known for whose in (OWN, ANOTHERS)} == set(MESSAGES)
+
+
+@pytest.mark.parametrize(("message", "whose"), MESSAGES)
+@pytest.mark.parametrize("role", [USER, STALE, ADMIN])
+async def test_every_message_by_every_role_on_ones_own_and_anothers(
+    app: Quart, role: str, message: str, whose: str
+) -> None:
+    somebody = await make_somebody(role)
+    owner = somebody if whose == OWN else await make_somebody(USER)
+    async with transaction() as session:
+        job = await enqueue(session, TaskName.EXPIRE_HOLDS, payload={}, account_id=owner.account_id)
+    token = (await headers_of(app, role, somebody))["Cookie"].partition("=")[2]
+    account = await find_session(token)
+    assert account is not None
+    socket = Socket(None, None, token, account)
+
+    await socket._obey({message: str(job)})
+
+    assert [orjson.loads(frame)["type"] for frame in socket.outbox] == MESSAGES[message, whose]
+
+
+@pytest.mark.parametrize("role", ROLES)
+async def test_a_socket_is_opened_for_who_is_signed_in_and_a_ticket_given_to_who_may_use_it(
+    app: Quart, role: str
+) -> None:
+    headers = await headers_of(app, role, await make_somebody(role))
+    sent: list[dict[str, Any]] = []
+    received = iter([{"type": "websocket.connect"}, {"type": "websocket.disconnect"}])
+
+    async def receive() -> dict[str, Any]:
+        return next(received)
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    site = app.extensions["site"]
+    pairs = {"Host": site.host, "Origin": site.origin, "Cookie": headers["Cookie"]}
+    scope = {
+        "type": "websocket",
+        "path": "/live",
+        "query_string": b"",
+        "headers": [(name.lower().encode(), value.encode()) for name, value in pairs.items()],
+    }
+    await app.asgi_app(scope, receive, send)  # type: ignore[arg-type]
+    ticket = await app.test_client(use_cookies=False).post("/api/live-ticket", headers=headers)
+
+    outside = role in (NOBODY, WAITING)
+    assert sent[0] == ({"type": "websocket.close", "code": POLICY} if outside else {"type": "websocket.accept"})
+    assert ticket.status_code == (401 if outside else 403 if role == ENROLLING else 200)
