@@ -13,11 +13,12 @@ from uuid import UUID
 import uvloop
 from sqlalchemy.exc import SQLAlchemyError
 
-from core import claims, jobs, secrets, streams
+from core import claims, jobs, queue, secrets, streams
 from core.direct import close_connections
 from core.jobs import Job
-from core.queue import close_doorbell
+from core.queue import TaskName, close_doorbell
 from core.telemetry import log
+from workers.lanes import Lane
 from workers.turns import Turns
 
 if TYPE_CHECKING:
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 
 SWITCH_SECONDS = 0.0005  # Python's own 5 ms is what each hand-over between Celery's threads and the loop waited
 SWEEP_SECONDS = 1.0  # how late a lost doorbell, a back-off that ended, or an abandoned job may be noticed
+# What was paid comes before paper. Receipts wait for each other anyway, for their numbers have no gaps; mails wait for
+# a mail server, which may be slow, and must not take all slots of the worker meanwhile.
+RECEIPTS_AT_ONCE, MAILS_AT_ONCE = 4, 16
+MONEY = frozenset({TaskName.HANDLE_STRIPE_EVENT, TaskName.CREDIT_PURCHASE})
 T = TypeVar("T")
 
 
@@ -35,6 +40,10 @@ class Process:
         self.runs: dict[UUID, Run] = {}  # by claim
         self.draining = False
         self.turns = Turns()
+        self.lanes = {
+            TaskName.ISSUE_RECEIPT: Lane(RECEIPTS_AT_ONCE, behind=self._money_moves),
+            TaskName.SEND_MAIL: Lane(MAILS_AT_ONCE),
+        }
         alive = os.environ.get("CLOFY_ALIVE_FILE")  # for the health check of the container
         self._alive_file = Path(alive) if alive else None
         self._closers: dict[Callable[[], Coroutine[Any, Any, None]], None] = {}
@@ -64,6 +73,9 @@ class Process:
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run on the loop, from a pool's thread, and wait for the end."""
         return asyncio.run_coroutine_threadsafe(work, self.loop).result()
+
+    def _money_moves(self) -> bool:
+        return any(run.job.task in MONEY for run in self.runs.values())
 
     async def _for_ever(self, name: str, seconds: float, step: Callable[[], Coroutine[Any, Any, None]]) -> None:
         while True:
@@ -133,11 +145,12 @@ class Process:
     def close(self) -> None:
         """From another thread, once no task runs: send what the wire still holds, and close all connections."""
         with contextlib.suppress(TimeoutError):
-            asyncio.run_coroutine_threadsafe(self._close(), self.loop).result(timeout=5)
+            asyncio.run_coroutine_threadsafe(self._close(), self.loop).result(timeout=8)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(timeout=2)
 
     async def _close(self) -> None:
+        await self._empty_lanes()
         for keeper in self._keepers:
             keeper.cancel()
         await self.wire.close()
@@ -146,6 +159,15 @@ class Process:
         await self.redis.aclose()
         await close_doorbell()
         await close_connections()
+
+    async def _empty_lanes(self) -> None:
+        """Celery has waited for its own tasks; see to those that it does not know of."""
+        queue.ring([(name, job_id) for name, lane in self.lanes.items() for job_id in lane.clear()])
+        for lane in self.lanes.values():
+            await lane.settle(patience=1)
+        self._hand_over_all()
+        for lane in self.lanes.values():
+            await lane.settle(patience=1)
 
 
 _making = threading.Lock()

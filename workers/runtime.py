@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any, Literal
 from uuid import UUID
 
@@ -98,8 +99,12 @@ def task(name: TaskName, *, time_allowed: timedelta) -> Callable[[Body], Task]:
             here = process()
             if job.startswith(TICK):
                 here.run(tick(name, int(job.removeprefix(TICK))))
+                return
+            job_id = UUID(job)
+            if (lane := here.lanes.get(name)) is not None:
+                here.loop.call_soon_threadsafe(lane.join, job_id, partial(attempt, here, made, job_id))
             else:
-                here.run(attempt(here, made, UUID(job)))
+                here.run(attempt(here, made, job_id))
 
         return made
 
