@@ -1,7 +1,8 @@
-"""Sessions that end, told by PostgreSQL to every web process in the moment of the commit, whoever ended them and how.
+"""Sessions that end, and notices that come or are read, told by PostgreSQL to every web process in the moment of the
+commit, whoever ended or wrote them and how.
 
-A trigger tells (migration 0011), so that a sign-out, a revoke, a reset, a disabling and a statement by hand are alike,
-and Redis being away delays nothing. What is told is only a reason to look: the row decides.
+Triggers tell (migrations 0011 and 0014), so that a sign-out, a revoke, a reset, a disabling and a statement by hand are
+alike, and Redis being away delays nothing. What is told is only a reason to look: the row decides.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ from core.direct import driver_options
 from core.settings import settings
 from core.telemetry import log
 
-CHANNEL = "session_ended"
+CHANNELS = ("session_ended", "notices")  # tell the id of the session, and that of the account
 CONNECT_SECONDS = 5.0
 ASKED_EVERY = 15.0  # seconds, whether the connection is still one: a wire that was cut tells nobody
 LONGEST_PAUSE = 2.0  # seconds between two tries to connect
@@ -24,8 +25,8 @@ LONGEST_PAUSE = 2.0  # seconds between two tries to connect
 logger = log(__name__)
 
 
-async def follow(ended: Callable[[UUID], None], missed: Callable[[], None]) -> None:
-    """Call `ended` with the id of each session that ends, for ever; it has a connection of its own.
+async def follow(told: Callable[[UUID], None], missed: Callable[[], None]) -> None:
+    """Call `told` with the id of each session that ends and account with news, for ever; on a connection of its own.
 
     missed: called whenever we begin to listen, for there is no telling what ended before
     """
@@ -36,7 +37,8 @@ async def follow(ended: Callable[[UUID], None], missed: Callable[[], None]) -> N
             driver = await asyncpg.connect(**driver_options(settings().database_url) | {"timeout": CONNECT_SECONDS})
             gone = asyncio.Event()
             driver.add_termination_listener(lambda _, gone=gone: gone.set())
-            await driver.add_listener(CHANNEL, lambda _connection, _pid, _channel, told: ended(UUID(told)))
+            for channel in CHANNELS:
+                await driver.add_listener(channel, lambda _connection, _pid, _channel, whose: told(UUID(whose)))
             pause = 0.1
             missed()
             await _until_gone(driver, gone)

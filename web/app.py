@@ -23,6 +23,8 @@ from web import (
     inputs,
     jobs,
     live,
+    mails,
+    notices,
     openapi,
     pages,
     passwords,
@@ -33,6 +35,7 @@ from web import (
     sign_in,
 )
 from web.pages import factors as factor_pages
+from web.pages import notices as notice_pages
 from web.pages import password_pages
 
 BLUEPRINTS: tuple[Blueprint, ...] = (
@@ -48,10 +51,13 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     live.blueprint,
     admin.blueprint,
     audit.blueprint,
+    notices.blueprint,
+    mails.blueprint,
     passwords.blueprint,
     pages.blueprint,
     factor_pages.blueprint,
     password_pages.blueprint,
+    notice_pages.blueprint,
 )
 
 BODY_TIME = 20  # seconds in which a body must have arrived

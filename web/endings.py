@@ -1,4 +1,4 @@
-"""What hangs on a session: each socket has itself looked at again as soon as its session may have ended."""
+"""What hangs on a session or an account: each socket looks again as soon as one has ended, or the other has news."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -15,30 +15,33 @@ _tasks: list[asyncio.Task[None]] = []
 
 
 @contextmanager
-def held(session_id: UUID, look: Look) -> Iterator[None]:
-    """While this lasts, `look` is called when the session may have ended. It must neither block nor raise."""
-    looks = _held.setdefault(session_id, set())
+def held(whose: UUID, look: Look) -> Iterator[None]:
+    """While this lasts, `look` is called when the session may have ended, or the notices of the account changed.
+
+    It must neither block nor raise.
+    """
+    looks = _held.setdefault(whose, set())
     looks.add(look)
     try:
         yield
     finally:
         looks.discard(look)
-        if not looks and _held.get(session_id) is looks:
-            del _held[session_id]
+        if not looks and _held.get(whose) is looks:
+            del _held[whose]
 
 
-def _ended(session_id: UUID) -> None:
-    for look in list(_held.get(session_id, ())):
+def _told(whose: UUID) -> None:
+    for look in list(_held.get(whose, ())):
         look()
 
 
 def _missed() -> None:
-    for session_id in list(_held):
-        _ended(session_id)
+    for whose in list(_held):
+        _told(whose)
 
 
 async def start() -> None:
-    _tasks.append(asyncio.get_running_loop().create_task(endings.follow(_ended, _missed), name="endings"))
+    _tasks.append(asyncio.get_running_loop().create_task(endings.follow(_told, _missed), name="endings"))
 
 
 async def stop() -> None:

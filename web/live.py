@@ -1,7 +1,7 @@
 """The websocket /live: one for each tab, for all the jobs it watches. Plain ASGI, for it is the busiest route.
 
 {"hello": ticket} first, then {"watch": job, "after": id} and {"unwatch": job};
-events come as {"job", "id", "type", "data"}.
+events come as {"job", "id", "type", "data"}, and of the account as {"type": "notices", "data": {"unread"}}.
 """
 
 import asyncio
@@ -26,6 +26,7 @@ from core.database import is_away
 from core.direct import Hot, direct
 from core.errors import ClofyError, NotFound, Unavailable
 from core.jobs import Glimpse
+from core.notices import inbox
 from core.streams import Event
 from web import endings, security
 from web.hub import Hub, Watch, end_all
@@ -110,10 +111,12 @@ class Socket:
     watches: dict[UUID, Watch] = field(default_factory=dict)
     slow: bool = False
     doubt: asyncio.Event = field(default_factory=asyncio.Event)  # whether the session still is one
+    news: asyncio.Event = field(default_factory=asyncio.Event)  # the account's notices may have changed
+    greeted: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def serve(self) -> None:
         code, reason = 1000, ""
-        parts = [asyncio.create_task(part) for part in (self._read(), self._write(), self._expire())]
+        parts = [asyncio.create_task(part) for part in (self._read(), self._write(), self._expire(), self._tell_news())]
         try:
             done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
             for part in done:
@@ -171,9 +174,20 @@ class Socket:
             raise Rejected(POLICY, "signed out")
         self.account = account
 
+    async def _tell_news(self) -> None:
+        """How many notices are unread, each time that this may have changed."""
+        await self.greeted.wait()
+        while True:
+            await self.news.wait()
+            self.news.clear()
+            async with direct() as unit:
+                unread = await inbox.unread(unit, account_id=self.account.id)
+            self.say(orjson.dumps({"type": "notices", "data": {"unread": unread}}).decode())
+
     async def _read(self) -> None:
         await self._hello()
         self.say('{"type":"hello"}')
+        self.greeted.set()
         allowance, since = float(MESSAGES_PER_SECOND), time.monotonic()
         while (message := await _next_message(self.receive)) is not None:
             now = time.monotonic()
@@ -310,7 +324,7 @@ class LiveSockets:
             return
         await send({"type": "websocket.accept"})
         socket = Socket(receive, send, token, account)
-        with endings.held(account.session_id, socket.doubt.set):
+        with endings.held(account.session_id, socket.doubt.set), endings.held(account.id, socket.news.set):
             await socket.serve()
 
 

@@ -14,6 +14,7 @@ from core.jobs import Job, JobState
 from core.mail import consents
 from core.mail.consents import TOPIC_OF
 from core.mail.models import Delivery, DeliveryState, Topic
+from core.notices import inbox
 from core.queue import TaskName
 
 # `code` and `link` are wiped when the mail is sent or given up; "wiped" stays, for such a mail cannot be sent again.
@@ -63,6 +64,8 @@ async def send(
 ) -> bool:
     """Write a mail and the job that sends it, once for each key; False if the key was there.
 
+    An account finds the same in its inbox on our pages (core/notices), but for codes.
+
     key: what the mail is about, as "receipt:<purchase id>"
     facts: what its template is rendered from; a `code` and a `link` are wiped once it is sent
     language: the recipient's; there is only "en" now
@@ -81,6 +84,8 @@ async def send(
     if delivery_id is None:
         return False
     await _enqueue(session, delivery_id, key=f"mail:{delivery_id}")
+    if account_id is not None and template in inbox.KINDS:
+        await inbox.tell(session, key=key, account_id=account_id, kind=template, facts=facts)
     return True
 
 

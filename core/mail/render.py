@@ -7,6 +7,7 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime, parseaddr
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
@@ -64,7 +65,7 @@ def render(mail: Outgoing, *, now: datetime | None = None) -> EmailMessage:
     Links are built from CLOFY_PUBLIC_URL alone. Raises UnsafeHeader.
     """
     home = settings().public_url
-    subject = _safe(SUBJECTS[mail.template].format(**_lines(mail.facts)))
+    subject = _safe(subject_of(mail.template, mail.facts))
     leave = _way_out(mail, home)
     facts = {
         **mail.facts,
@@ -91,8 +92,8 @@ def render(mail: Outgoing, *, now: datetime | None = None) -> EmailMessage:
     return message
 
 
-def _lines(facts: dict[str, object]) -> dict[str, str]:
-    return {name: value for name, value in facts.items() if isinstance(value, str)}
+def subject_of(template: str, facts: dict[str, Any]) -> str:
+    return SUBJECTS[template].format(**facts)
 
 
 def _way_out(mail: Outgoing, home: str) -> str:

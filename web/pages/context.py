@@ -16,6 +16,7 @@ from core.consultations import catalogue, queries
 from core.credits import ledger
 from core.database import transaction
 from core.errors import NotFound
+from core.notices import inbox
 from web import accounts, billing, credits  # noqa: A004  # the noun of the house
 from web.pages import shapes
 from web.security import csrf_token, nonce
@@ -37,14 +38,17 @@ from web.shapes import (
 async def common() -> shapes.Common:
     account = g.get("account")
     has: CreditFacts | None = None
+    unread = 0
     if account is not None:
         async with transaction() as session:
             has = cast("CreditFacts", await credits.facts(session, account_id=account.id))
+            unread = await inbox.unread(session, account_id=account.id)
     path = request.full_path if request.query_string else request.path
     shown: AccountFacts | None = None
     if account is not None:
         shown = {"id": account.id, "name": account.name, "email": account.email, "role": account.role}
-    return {"nonce": nonce(), "csrf_token": csrf_token(), "account": shown, "credits": has, "path": path}
+    facts = {"account": shown, "credits": has, "unread": unread, "path": path}
+    return cast("shapes.Common", {"nonce": nonce(), "csrf_token": csrf_token(), **facts})
 
 
 def _bundles() -> list[BundleFacts]:

@@ -13,6 +13,7 @@ class Common(TypedDict):
     csrf_token: str
     account: AccountFacts | None
     credits: CreditFacts | None
+    unread: int  # notices
     path: str  # of this request, with its query: where to come back to after signing in
 
 

@@ -12,6 +12,9 @@ const FIRST_PAUSE = 500; // ms
 const LONGEST_PAUSE = 30_000; // ms
 const ENDS = new Set(["done", "failed", "cancelled"]);
 
+// "notices" comes with the account's count of unread ones, whichever socket heard it.
+export const news = new EventTarget();
+
 const parts = (id) => String(id ?? "").split("-").map(Number);
 
 // Whether event id `a` comes after `b`; what has no such id counts as new.
@@ -116,7 +119,8 @@ export class Live {
       if (message.type === "hello") {
         window.clearTimeout(late);
         this.#greeted();
-      } else if (message.type === "refused") this.#refused(message);
+      } else if (message.type === "notices") news.dispatchEvent(new CustomEvent("notices", { detail: message.data }));
+      else if (message.type === "refused") this.#refused(message);
       else if (message.job) this.#take(message.job, message);
     });
     opened.addEventListener("close", () => {
