@@ -5,10 +5,11 @@ import os
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
+from core.accounts.models import Role
 from core.consultations import conversation
 from core.credits import ledger
 from core.database import transaction
@@ -41,6 +42,7 @@ ENDS_THE_SESSION = (
     "factors_turn_email_codes_on",
     "factors_turn_email_codes_off",
 )
+KEEPS_THE_SESSION = [f"--exclude-operation-id={name}" for name in ENDS_THE_SESSION]
 
 
 @dataclass
@@ -123,9 +125,37 @@ def test_a_visitor_gets_what_is_described(web: Served, visitor: Caller) -> None:
 
 
 def test_who_is_signed_in_gets_what_is_described(web: Served, owner: Caller) -> None:
-    fuzz(web, owner, *[f"--exclude-operation-id={name}" for name in ENDS_THE_SESSION])
+    fuzz(web, owner, *KEEPS_THE_SESSION)
 
     assert web.http.get("/api/session", headers=owner.headers).json()["state"] == "signed_in"
+
+
+async def signed_in_as(account_id: UUID, theirs: dict[str, str]) -> Caller:
+    headers = await sign_in(account_id)
+    return Caller({name: headers[name] for name in ("X-CSRF-Token", "Cookie")}, theirs)
+
+
+async def test_another_person_gets_what_is_described_and_nothing_of_the_owners(web: Served, owner: Caller) -> None:
+    async with transaction() as session:
+        account_id = await make_account(session)
+    other = await signed_in_as(account_id, owner.theirs)
+
+    fuzz(web, other, *KEEPS_THE_SESSION)
+
+    for thing in ("consultations/{consultation_id}", "jobs/{job_id}", "purchases/{purchase_id}"):
+        path = f"/api/{thing.format(**owner.theirs)}"
+        assert web.http.get(path, headers=other.headers).status_code == 404
+        assert web.http.get(path, headers=owner.headers).status_code == 200
+
+
+async def test_an_admin_gets_what_is_described(web: Served, owner: Caller) -> None:
+    async with transaction() as session:
+        account_id = await make_account(session, role=Role.ADMIN)
+    admin = await signed_in_as(account_id, owner.theirs | {"account_id": str(account_id)})
+
+    fuzz(web, admin, *KEEPS_THE_SESSION)
+
+    assert web.http.get("/api/session", headers=admin.headers).json()["account"]["role"] == "admin"
 
 
 def test_the_description_is_complete_and_valid(web: Served) -> None:
