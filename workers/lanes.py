@@ -31,14 +31,18 @@ class Lane:
     def _admit(self) -> None:
         while self._waiting and len(self._going) < (1 if self._behind() else self._most):
             work = self._waiting.pop(next(iter(self._waiting)))
-            task = asyncio.get_running_loop().create_task(work())
+            task = asyncio.get_running_loop().create_task(self._go(work))
             self._going.add(task)
             task.add_done_callback(self._went)
 
+    async def _go(self, work: Work) -> None:
+        try:
+            await work()
+        except Exception:  # the job was not even claimed: the sweep rings it again
+            log(__name__).exception("lane_crashed")
+
     def _went(self, task: asyncio.Task[None]) -> None:
         self._going.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log(__name__).error("lane_crashed", exc_info=error)  # not even claimed: the sweep rings it again
         self._admit()
 
     async def settle(self, *, patience: float) -> None:

@@ -30,12 +30,17 @@ class Run:
     """One attempt at a job, as its task sees it."""
 
     job: Claimed
-    out: Writer  # what browsers are told meanwhile
+    out: Writer  # what the owner's browsers are told meanwhile
     interrupted: Why | None = None
     finished: tuple[JobState, dict[str, Any] | None] | None = None
     _scope: asyncio.Timeout | None = None
     _past_scope: bool = False
     _task: asyncio.Task[Any] | None = field(default_factory=asyncio.current_task)
+
+    def tell(self, kind: str, data: dict[str, Any]) -> None:
+        """Tell watchers how the job fares; one without an owner has none."""
+        if self.job.account_id is not None:
+            self.out.emit(kind, data)
 
     @property
     def stopped(self) -> bool:
@@ -152,8 +157,9 @@ async def _try(run: Run, made: Task) -> None:
     if run.job.cancel_requested_at is not None:
         run.interrupted = "stop"
         raise asyncio.CancelledError
-    begun = "started" if run.job.attempts == 1 else "restarted"
-    run.out.begin(begun, {"attempt": run.job.attempts, "text": "", "tokens": 0})
+    if run.job.account_id is not None:
+        begun = "started" if run.job.attempts == 1 else "restarted"
+        run.out.begin(begun, {"attempt": run.job.attempts, "text": "", "tokens": 0})
     async with asyncio.timeout(made.time_allowed.total_seconds()):
         result = await made.body(run)
     if run.finished is None:
@@ -161,7 +167,7 @@ async def _try(run: Run, made: Task) -> None:
             await run.finish(session, result)
     assert run.finished is not None
     state, result = run.finished
-    run.out.emit(state, {"result": result, "reason": None})
+    run.tell(state, {"result": result, "reason": None})
 
 
 async def _fail(run: Run, reason: str, *, again: bool, wait: float | None = None) -> None:
@@ -176,9 +182,9 @@ async def _fail(run: Run, reason: str, *, again: bool, wait: float | None = None
     except LostClaim:
         return
     if seconds is None:
-        run.out.emit(JobState.FAILED, {"result": None, "reason": reason})
+        run.tell(JobState.FAILED, {"result": None, "reason": reason})
     else:
-        run.out.emit("queued", {"again_in": round(seconds, 1), "reason": reason})
+        run.tell("queued", {"again_in": round(seconds, 1), "reason": reason})
 
 
 async def _interrupted(run: Run) -> None:
@@ -194,7 +200,7 @@ async def _interrupted(run: Run) -> None:
     except LostClaim:
         return
     if run.interrupted == "stop":
-        run.out.emit(JobState.CANCELLED, {"result": None, "reason": "cancelled"})
+        run.tell(JobState.CANCELLED, {"result": None, "reason": "cancelled"})
 
 
 def _plain(facts: dict[str, object]) -> dict[str, object]:

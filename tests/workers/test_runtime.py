@@ -36,6 +36,8 @@ async def here(house: House) -> "AsyncIterator[Process]":
 
 
 async def make_job(**values: Any) -> UUID:
+    """Somebody's job, unless it is said to be nobody's."""
+    values = {"account_id": uuid4()} | values
     async with transaction() as session:
         job_id = await jobs.enqueue(session, NAME, payload={}, delay=timedelta(hours=1))  # nobody else is to take it
         assert job_id is not None
@@ -69,6 +71,15 @@ async def test_what_a_task_returns_is_the_jobs_result(here: "Process") -> None:
     assert (job.state, job.result, job.claim) == (JobState.DONE, {"answer": 42}, None)
     assert await told(here, job_id) == ["started", "done"]
     assert here.runs == {}
+
+
+async def test_a_job_without_an_owner_tells_nobody_and_ends_all_the_same(here: "Process") -> None:
+    job_id = await make_job(account_id=None)
+
+    job = await attempt(here, job_id, works)
+
+    assert (job.state, job.result) == (JobState.DONE, {"answer": 42})
+    assert await told(here, job_id) == []
 
 
 async def test_a_doubled_message_does_nothing(here: "Process") -> None:
