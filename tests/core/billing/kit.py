@@ -173,7 +173,7 @@ async def letters_of(purchase: Purchase) -> list[str]:
 async def sign_in(account_id: UUID) -> dict[str, str]:
     """The headers of a browser that is signed in."""
     async with transaction() as session:
-        token = await start_session(session, account_id=account_id, user_agent="tests", ip="127.0.0.1")
+        token = await start_session(session, account_id=account_id, user_agent="tests", ip="127.0.0.1", factor="totp")
     secure = settings().public_url.startswith("https:")
     name = "__Host-clofy" if secure else "clofy"
     return {"Cookie": f"{name}={token}", "X-CSRF-Token": csrf_token(token_hash(token)), "Host": host()}
