@@ -24,6 +24,7 @@ VENDORS = {  # DESIGN.md 3: a vendor's SDK is imported by one file, so that its 
     "zxcvbn": {"core/accounts/strength.py"},
     "cryptography": {"core/sealing.py"},
     "azure": {"core/vault.py", "core/media/blobs.py"},  # an SDK each
+    "PIL": {"core/media/pictures.py"},
     "pyotp": {"core/accounts/factors/totp.py"},
     "segno": {"core/accounts/factors/totp.py"},
     "webauthn": {"core/accounts/factors/webauthn_api.py"},
