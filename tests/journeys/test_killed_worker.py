@@ -33,6 +33,7 @@ async def test_a_killed_worker_loses_no_answer_and_charges_none_twice(stack: Sta
         "held_mc": 0,
         "available_mc": 500_000 - spent,
         "debt_mc": 0,
+        "next_expiry": None,
     }
     lines = (await person.get("/api/credits/entries"))["entries"]
     assert len(lines) == 21  # each answer once, and the purchase
