@@ -15,6 +15,8 @@ from web import (
     admin,
     audit,
     billing,
+    blog,
+    blog_desk,
     consultations,
     credits,  # noqa: A004  # the noun of the house
     endings,
@@ -22,6 +24,7 @@ from web import (
     factors,
     inputs,
     jobs,
+    kept,
     live,
     mails,
     notices,
@@ -34,6 +37,8 @@ from web import (
     session,
     sign_in,
 )
+from web.pages import blog as blog_pages
+from web.pages import blog_desk as blog_desk_pages
 from web.pages import factors as factor_pages
 from web.pages import notices as notice_pages
 from web.pages import password_pages
@@ -56,6 +61,10 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     passwords.blueprint,
     pages.blueprint,
     factor_pages.blueprint,
+    blog.blueprint,
+    blog_desk.blueprint,
+    blog_pages.blueprint,
+    blog_desk_pages.blueprint,
     password_pages.blueprint,
     notice_pages.blueprint,
 )
@@ -106,6 +115,7 @@ def create_app() -> Quart:
         if (limit := getattr(app.view_functions[rule.endpoint], inputs.BODY_LIMIT_MARK, None)) is not None
     }
     errors.install(app)
+    kept.install(app)
     security.install(app)
     session.install(app)
     app.before_serving(_start)
@@ -116,6 +126,7 @@ def create_app() -> Quart:
     app.after_serving(live.close_hub)
     app.after_serving(queue.close_doorbell)
     app.after_serving(direct.close_connections)
+    app.extensions["kept"] = app.asgi_app = kept.KeptPages(app.asgi_app, app.extensions["site"])  # type: ignore[method-assign]
     app.asgi_app = live.LiveSockets(app.asgi_app, app.extensions["site"])  # type: ignore[method-assign]
     return app
 

@@ -18,12 +18,20 @@ from web.shapes import Problem
 
 API_VERSION = "0.1.0"
 ANSWERS, QUERY, PROBLEMS, KEYED = "clofy_answers", "clofy_query", "clofy_problems", "clofy_keyed"
+MATCHED = "clofy_matched"
 REF = "#/components/schemas/{model}"
 KEY = {
     "name": "Idempotency-Key",
     "in": "header",
     "description": "The same key gets the same answer again, and nothing is done twice.",
     "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY, "pattern": "^[ -~]+$"},
+}
+VERSION = {
+    "name": "If-Match",
+    "in": "header",
+    "description": "The ETag of what is changed, as it was read.",
+    "required": True,
+    "schema": {"type": "string", "pattern": '^"[1-9][0-9]{0,8}"$'},
 }
 AFTER_NUMBER = {"type": "string", "pattern": "^[0-9]{0,18}$"}
 AFTER_ID = {"anyOf": [{"const": ""}, {"type": "string", "format": "uuid"}]}
@@ -56,6 +64,12 @@ def query(**schemas: dict[str, Any]) -> Callable[[F], F]:
         return function
 
     return decorator
+
+
+def matched(function: F) -> F:
+    """Say that a route changes only what is still as its caller has read it."""
+    setattr(function, MATCHED, True)
+    return function
 
 
 class _Description(OpenAPIProvider):
@@ -106,6 +120,9 @@ class _Description(OpenAPIProvider):
         if getattr(function, KEYED, False):
             operation["parameters"].append(KEY)
             problems.add(409)  # another request with the same key
+        if getattr(function, MATCHED, False):
+            operation["parameters"].append(VERSION)
+            problems.add(409)
         for status, shape in getattr(function, ANSWERS).items():
             operation["responses"][str(status)] = _response(status, shape, "application/json", components)
         for status in sorted(problems):

@@ -36,6 +36,11 @@ class Problem(_Problem, total=False):
     available_mc: int
     retry_after: float  # seconds
     reason: str  # why a purchase cannot be refunded
+    findings: list[str]  # why a post cannot be published
+    version: int  # the next four of a post that somebody else has changed: as it is now,
+    theirs: str  # what it says now,
+    merged: str  # both changes in one text, with marks where they disagree,
+    difference: list[dict[str, Any]]  # and by parts: side (same, mine, theirs, both), base, mine, theirs as lines
 
 
 class CodeSent(TypedDict):

@@ -39,6 +39,12 @@ async def addresses(session: AsyncSession, account_ids: Collection[UUID]) -> dic
     return {account.id: account.email for account in found}
 
 
+async def names(session: AsyncSession, account_ids: Collection[UUID]) -> dict[UUID, str]:
+    """What these people are called; those that are gone are left out."""
+    query = select(Account.id, Account.name).where(Account.id.in_(account_ids))
+    return {row.id: row.name for row in await session.execute(query)}
+
+
 async def change_account(session: AsyncSession, *, account_id: UUID, changes: dict[str, Any]) -> Account:
     """Set name or company, and nothing else."""
     assert CHANGEABLE.issuperset(changes)

@@ -162,16 +162,16 @@ async def look(session: AsyncSession, post: Post) -> Draft:
     return await examine(session, text, post=post)
 
 
-async def examine(session: AsyncSession, text: str, *, post: Post | None = None) -> Draft:
-    """Take a text apart, as its preview shows it. post: None while it is not saved yet."""
+async def examine(session: AsyncSession, text: str, *, post: Post) -> Draft:
+    """Take a text apart, as the preview of this post shows it."""
     source = front_matter.read(text)
     rendered = render(source.body)
     dead = [f"/blog/{slug}" for slug in await pages.unknown(session, gate.slugs_linked(rendered) - {source.slug})]
     findings = gate.findings(source, rendered, dead_links=sorted(dead))
     owner = await pages.owner_of(session, source.slug) if source.slug else None
-    if owner is not None and (post is None or owner != post.id):
+    if owner is not None and owner != post.id:
         findings.append("The slug is, or was, that of another post.")
-    return Draft(post or Post(), source, text, rendered, findings)
+    return Draft(post, source, text, rendered, findings)
 
 
 async def get(session: AsyncSession, post_id: UUID) -> Post:

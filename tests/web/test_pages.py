@@ -92,7 +92,8 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002  # HTMLParser's own
         has = {name: value or "" for name, value in attrs}
-        self.links += [has[name] for name in ("href", "src") if name in has and not has[name].startswith("mailto:")]
+        if has.get("rel") != "canonical":  # that one says where the page itself is, with its host
+            self.links += [has[name] for name in ("href", "src") if name in has and not has[name].startswith("mailto:")]
         if "data-api" in has:
             self.calls.append((has.get("data-method", "POST"), has["data-api"]))
         if "id" in has:

@@ -31,11 +31,12 @@ async function problemOf(answer) {
   return new Problem({ ...document, status: answer.status, ...(wait > 0 && { retry_after: wait }) });
 }
 
-async function send(method, path, { body, key, signal, timeout }) {
+async function send(method, path, { body, key, ifMatch, signal, timeout }) {
   const headers = { Accept: "application/json" };
   if (method !== "GET") headers["X-CSRF-Token"] = meta.content;
   if (body !== undefined) headers["Content-Type"] = "application/json";
   if (key) headers["Idempotency-Key"] = key;
+  if (ifMatch) headers["If-Match"] = ifMatch;
   const limit = AbortSignal.timeout(timeout);
   try {
     return await fetch(path, {
@@ -55,8 +56,8 @@ async function send(method, path, { body, key, signal, timeout }) {
 
 // The parsed answer, or null where there is none. Throws Problem; AbortError when `signal` was used.
 // After a token that has aged (the page was open long, or signed in elsewhere) it fetches one and tries once more.
-export async function call(method, path, { body, key, signal, timeout = 20_000 } = {}) {
-  const options = { body, key, signal, timeout };
+export async function call(method, path, { body, key, ifMatch, signal, timeout = 20_000 } = {}) {
+  const options = { body, key, ifMatch, signal, timeout };
   let answer = await send(method, path, options);
   if (answer.status === 403 && method !== "GET") {
     const problem = await problemOf(answer);
