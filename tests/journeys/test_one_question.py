@@ -22,6 +22,7 @@ async def test_a_question_is_held_answered_settled_and_shown(person: Person) -> 
         "held_mc": 0,
         "available_mc": 500_000 - result["cost_mc"],
         "debt_mc": 0,
+        "next_expiry": None,
     }
     lines = (await person.get("/api/credits/entries"))["entries"]
     assert [line["amount_mc"] for line in lines] == [-result["cost_mc"], 500_000]
