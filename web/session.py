@@ -11,6 +11,7 @@ from quart.globals import request_ctx, websocket_ctx
 from quart.wrappers.base import BaseRequestWebsocket
 from werkzeug.datastructures import Headers
 
+from core.accounts.factors.models import Method
 from core.accounts.models import Role
 from core.accounts.web_sessions import SignedIn, find_session
 from core.errors import ClofyError, Kind, NotFound
@@ -38,7 +39,7 @@ class SignInAgain(ClofyError):
 
 
 class SecondFactorNeeded(ClofyError):
-    """Admins need an authenticator app or a passkey. Set one up on the security page first."""
+    """Admins sign in with an authenticator app or a passkey. Who has none sets one up on the security page."""
 
     kind = Kind.FORBIDDEN
     sends_to = "/security"
@@ -54,6 +55,9 @@ class Permission(StrEnum):
     OPEN = "open"
 
 
+OPENS_TO_ADMINS = frozenset(
+    {Method.TOTP, Method.PASSKEY}
+)  # a mailbox is none, and a recovery code opens the way to one
 NEEDS_ACCOUNT = frozenset({Permission.SIGNED_IN, Permission.FRESH, Permission.ADMIN})
 
 
@@ -78,7 +82,7 @@ def fresh(function: F) -> F:
 
 
 def enrolling(function: F) -> F:
-    """Also for admins without a second factor, who are kept out of everything else until they have one."""
+    """Also for admins who came without an app or a passkey, and are kept out of everything else."""
     setattr(function, ENROLLING_MARK, True)
     return function
 
@@ -129,6 +133,11 @@ def _from_inside(headers: Headers) -> bool:
     return peer.is_loopback or peer.is_private
 
 
+def must_enrol(account: SignedIn) -> bool:
+    """Whether this is an admin who came without an app or a passkey: all but the security page is closed."""
+    return account.role == Role.ADMIN and account.factor not in OPENS_TO_ADMINS
+
+
 def require(permission: Permission, account: SignedIn | None, *, is_enrolling: bool = False) -> None:
     if permission not in NEEDS_ACCOUNT:
         return
@@ -136,7 +145,7 @@ def require(permission: Permission, account: SignedIn | None, *, is_enrolling: b
         raise NotSignedIn
     if permission is Permission.ADMIN and account.role != Role.ADMIN:
         raise NotFound
-    if account.role == Role.ADMIN and account.factor is None and not is_enrolling:
+    if must_enrol(account) and not is_enrolling:
         raise SecondFactorNeeded
     if permission is Permission.FRESH and datetime.now(UTC) - account.proven_at > FRESH_FOR:
         raise SignInAgain

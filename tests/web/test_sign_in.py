@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.accounts.factors import recovery
 from core.accounts.factors.models import SignInAttempt
-from core.accounts.models import Account, Role
+from core.accounts.models import Account, Role, WebSession
 from core.audit import AuditEntry
 from core.database import transaction
 from tests.web.account_kit import Owner, browser_of, browser_with, cookie_of, signed_in, state_of, step_two
@@ -244,6 +244,20 @@ async def test_an_admin_with_one_is_let_in(app: Quart) -> None:
     browser = await signed_in(app, owner)
 
     assert (await browser.call("GET", "/api/admin/accounts?q=a")).status_code == 200
+
+
+@pytest.mark.parametrize("weaker", ["email_code", "recovery_code"])
+async def test_an_admin_by_mailed_code_or_recovery_code_gets_nowhere_but_to_enrol(app: Quart, weaker: str) -> None:
+    owner = await (await Owner.made(role=Role.ADMIN)).with_totp()
+    browser = await signed_in(app, owner)
+    async with transaction() as one:
+        await one.execute(update(WebSession).where(WebSession.account_id == owner.id).values(factor=weaker))
+
+    refused = await browser.call("GET", "/api/admin/accounts?q=a")
+    page = await browser.client.get("/security")
+
+    assert (refused.status_code, (await problem(refused))["code"]) == (403, "second-factor-needed")
+    assert "until then everything else is closed" in await page.get_data(as_text=True)
 
 
 async def test_a_sign_in_in_a_new_browser_is_told_once_and_the_first_of_all_is_no_news(

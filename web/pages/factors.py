@@ -9,12 +9,11 @@ from core.accounts import sign_in
 from core.accounts.attempts import AttemptOver
 from core.accounts.factors import methods
 from core.accounts.factors.webauthn_api import relying_party
-from core.accounts.models import Role
 from core.database import transaction
 from web import factors
 from web.pages import page
 from web.pages.paths import local_path
-from web.session import anyone, enrolling, signed_in
+from web.session import anyone, enrolling, must_enrol, signed_in
 from web.sign_in import attempt
 
 blueprint = Blueprint("factor_pages", __name__)
@@ -44,8 +43,7 @@ async def second_step() -> ResponseReturnValue:
 async def security() -> ResponseReturnValue:
     async with transaction() as session:
         shown = factors.shown(await methods.of_account(session, account_id=g.account.id))
-    must_enrol = g.account.role == Role.ADMIN and g.account.factor is None
-    return await page("security.html", {**shown, "must_enrol": must_enrol, "passkeys_at": _passkeys_at()})
+    return await page("security.html", {**shown, "must_enrol": must_enrol(g.account), "passkeys_at": _passkeys_at()})
 
 
 @blueprint.get("/lost-factor/stop")
