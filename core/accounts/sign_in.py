@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core import audit, limits
-from core.accounts import attempts, browsers, passwords
+from core.accounts import attempts, browsers, codes, passwords
 from core.accounts.addresses import parse_address
 from core.accounts.factors import email_codes, methods, passkeys, recovery, totp
 from core.accounts.factors.changes import tell
@@ -135,6 +135,8 @@ async def _complete(
         await session.scalar(select(WebSession.account_id).where(WebSession.token_hash == token_hash(visit.replaces)))
         == account.id
     )
+    # Who is in needs no new password, so that one that a stranger had asked for is of no use any more (security.md 18).
+    await codes.forget(session, account_id=account.id, purpose=codes.RESET_PASSWORD)
     token = await start_session(
         session,
         account_id=account.id,

@@ -88,6 +88,22 @@ async def test_a_code_is_used_once_and_is_void_once_the_password_was_changed(
     assert used == [204, 400]
 
 
+async def test_a_code_is_void_once_its_owner_has_signed_in(
+    browser: Browser, stranger: Browser, session: AsyncSession, email: str
+) -> None:
+    await ask(stranger, email)
+    code, link = [(await live_codes(session, email, form=form))[-1] for form in ("code", "link")]
+    await browser.sign_in(email, "not the right password")
+    kept = await live_codes(session, email)
+
+    await browser.sign_in(email)
+    refused = [await confirm(stranger, email, one) for one in (code, link)]
+
+    assert kept == [code]
+    assert [(await problem(one))["code"] for one in refused] == ["wrong-code", "wrong-code"]
+    assert (await stranger.sign_in(email)).status_code == 200
+
+
 async def test_no_answer_tells_whether_the_address_is_known(
     browser: Browser, stranger: Browser, session: AsyncSession, email: str
 ) -> None:
@@ -212,7 +228,7 @@ async def test_a_password_is_changed_by_who_knows_the_old_one_and_other_sessions
     assert changed.status_code == 200
     assert (await browser.client.get("/api/account")).status_code == 200
     assert (await stranger.client.get("/api/account")).status_code == 401
-    assert [mail.template for mail in await mailed(session, email)][1:] == ["security_change"]
+    assert [mail.template for mail in await mailed(session, email)][1:] == ["new_browser", "security_change"]
     assert (await actions(session, email))[:2] == [("password_changed", "done"), ("password_changed", "refused")]
 
 
