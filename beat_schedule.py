@@ -22,4 +22,5 @@ BEAT_SCHEDULE = {
     TaskName.LOST_FACTORS: every(3600, TaskName.LOST_FACTORS),
     TaskName.CHECK_LEDGER: every(3600, TaskName.CHECK_LEDGER),
     TaskName.RESEAL: every(3600, TaskName.RESEAL),
+    TaskName.LOW_BALANCE: every(600, TaskName.LOW_BALANCE),
 }

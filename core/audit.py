@@ -48,6 +48,7 @@ class Action(StrEnum):
     ROLE_CHANGED = "role_changed"
     CREDITS_ADJUSTED = "credits_adjusted"
     REFUND_MADE = "refund_made"
+    MAIL_RESENT = "mail_resent"
 
 
 # What anybody may do to an account, knowing its address, and what an operator does: it says nothing of its owner.

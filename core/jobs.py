@@ -105,6 +105,7 @@ NOTHING_TO_UNDO = frozenset(
         TaskName.LOST_FACTORS,
         TaskName.CHECK_LEDGER,
         TaskName.RESEAL,
+        TaskName.LOW_BALANCE,
     }
 )
 

@@ -35,6 +35,8 @@ class Queue(StrEnum):
 class TaskName(StrEnum):
     ANSWER = "consultations.answer"
     SEND_MAIL = "mail.send"
+    ANNOUNCE = "letters.announce"
+    LOW_BALANCE = "letters.low_balance"
     HANDLE_STRIPE_EVENT = "billing.handle_stripe_event"
     CREDIT_PURCHASE = "billing.credit_purchase"
     ISSUE_RECEIPT = "billing.issue_receipt"
@@ -67,6 +69,8 @@ class Policy:
 POLICIES: dict[TaskName, Policy] = {
     TaskName.ANSWER: Policy(Queue.AI, attempts=4, backoff=1, backoff_cap=20),
     TaskName.SEND_MAIL: Policy(Queue.MAIL, attempts=20, backoff=5, backoff_cap=1800),
+    TaskName.ANNOUNCE: Policy(Queue.UPKEEP, attempts=12, backoff=5, backoff_cap=600),
+    TaskName.LOW_BALANCE: Policy(Queue.UPKEEP, attempts=3, backoff=10),
     TaskName.HANDLE_STRIPE_EVENT: Policy(Queue.BILLING, attempts=12, backoff=2, backoff_cap=3600),
     TaskName.CREDIT_PURCHASE: Policy(Queue.BILLING, attempts=12, backoff=2, backoff_cap=3600),
     TaskName.ISSUE_REFUND: Policy(Queue.BILLING, attempts=12, backoff=2, backoff_cap=3600),

@@ -13,6 +13,7 @@ from core.telemetry import start_logging
 from web import (
     accounts,
     admin,
+    admin_mail,
     audit,
     billing,
     blog,
@@ -27,6 +28,7 @@ from web import (
     kept,
     live,
     mails,
+    media,
     notices,
     openapi,
     pages,
@@ -37,6 +39,7 @@ from web import (
     session,
     sign_in,
 )
+from web.pages import admin_mail as admin_mail_pages
 from web.pages import blog as blog_pages
 from web.pages import blog_desk as blog_desk_pages
 from web.pages import factors as factor_pages
@@ -58,6 +61,8 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     audit.blueprint,
     notices.blueprint,
     mails.blueprint,
+    media.blueprint,
+    admin_mail.blueprint,
     passwords.blueprint,
     pages.blueprint,
     factor_pages.blueprint,
@@ -67,6 +72,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     blog_desk_pages.blueprint,
     password_pages.blueprint,
     notice_pages.blueprint,
+    admin_mail_pages.blueprint,
 )
 
 BODY_TIME = 20  # seconds in which a body must have arrived
@@ -87,6 +93,7 @@ class _NoCookieSessions(SessionInterface):
 
 class Clofy(Quart):
     request_class = inputs.Request
+    asgi_http_class = inputs.Connection
     session_interface = _NoCookieSessions()  # type: ignore[assignment]  # Quart declares its default's own class
 
     def log_exception(self, _info: Any) -> None:
@@ -114,6 +121,11 @@ def create_app() -> Quart:
         for rule in app.url_map.iter_rules()
         if (limit := getattr(app.view_functions[rule.endpoint], inputs.BODY_LIMIT_MARK, None)) is not None
     }
+    inputs.Request.streamed_paths = tuple(
+        inputs.pattern_of(rule)
+        for rule in app.url_map.iter_rules()
+        if hasattr(app.view_functions[rule.endpoint], inputs.STREAMED_MARK)
+    )
     errors.install(app)
     kept.install(app)
     security.install(app)

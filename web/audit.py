@@ -42,6 +42,7 @@ WORDS: dict[Action, tuple[str, str]] = {  # done, refused
     Action.ROLE_CHANGED: ("Rights changed", "Change of rights refused"),
     Action.CREDITS_ADJUSTED: ("Credits adjusted", "Adjusting credits refused"),
     Action.REFUND_MADE: ("Refund made", "Refund refused"),
+    Action.MAIL_RESENT: ("A mail was sent again", "Sending a mail again refused"),
 }
 
 blueprint = Blueprint("audit", __name__)

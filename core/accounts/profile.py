@@ -45,6 +45,14 @@ async def names(session: AsyncSession, account_ids: Collection[UUID]) -> dict[UU
     return {row.id: row.name for row in await session.execute(query)}
 
 
+async def reachable(session: AsyncSession, account_ids: Collection[UUID]) -> list[Account]:
+    """Those of these accounts that may be written to on our own account: proven, and not shut."""
+    query = select(Account).where(
+        Account.id.in_(account_ids), Account.email_verified_at.is_not(None), Account.disabled_at.is_(None)
+    )
+    return list(await session.scalars(query))
+
+
 async def change_account(session: AsyncSession, *, account_id: UUID, changes: dict[str, Any]) -> Account:
     """Set name or company, and nothing else."""
     assert CHANGEABLE.issuperset(changes)

@@ -44,11 +44,10 @@ async def choices(session: AsyncSession, *, account_id: UUID) -> dict[Topic, boo
     return {topic: chosen.get(topic, topic in UNLESS_TURNED_OFF) for topic in Topic}
 
 
-async def wanting(session: AsyncSession, topic: Topic, *, after: UUID | None, limit: int) -> tuple[list[UUID], bool]:
-    """Of the next accounts that ever chose about a topic, those that want it, by id; and whether any come after.
-
-    Only for a topic that needs a yes. Who chose no in between makes a page shorter, never an end.
-    """
+async def next_choices(
+    session: AsyncSession, topic: Topic, *, after: UUID | None, limit: int
+) -> list[tuple[UUID, bool]]:
+    """The next accounts that ever chose about a topic, by id, and whether they want it now."""
     chosen = (
         select(Consent.account_id, Consent.wanted)
         .where(Consent.topic == topic)
@@ -58,8 +57,7 @@ async def wanting(session: AsyncSession, topic: Topic, *, after: UUID | None, li
     )
     if after is not None:
         chosen = chosen.where(Consent.account_id > after)
-    rows = (await session.execute(chosen)).all()
-    return [account_id for account_id, wanted in rows if wanted], len(rows) == limit
+    return [(account_id, wanted) for account_id, wanted in await session.execute(chosen)]
 
 
 def _signed_part(account_id: UUID, topic: Topic) -> bytes:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from sqlalchemy import func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
@@ -71,7 +71,6 @@ async def send(
     language: the recipient's; there is only "en" now
     """
     row = insert(Delivery).values(
-        id=uuid4(),
         key=key,
         account_id=account_id,
         recipient=recipient,
@@ -168,6 +167,11 @@ async def sending_ended(session: AsyncSession, job: Job, _outcome: JobState, rea
     await _mark(session, delivery_id, still, state=DeliveryState.FAILED, error=reason, facts=_WIPED)
 
 
+def can_resend(mail: Delivery) -> bool:
+    """Whether it was given up or refused, and still has all that it said."""
+    return mail.state in (DeliveryState.FAILED, DeliveryState.BOUNCED) and "wiped" not in mail.facts
+
+
 async def resend(session: AsyncSession, delivery_id: UUID) -> Delivery:
     """An admin's second chance for a mail that was given up or refused; with the same Message-ID, so that a mailbox
     which has it already can tell. Raises NotFound, NotToResend.
@@ -175,7 +179,7 @@ async def resend(session: AsyncSession, delivery_id: UUID) -> Delivery:
     mail = await session.get(Delivery, delivery_id, with_for_update=True)
     if mail is None:
         raise NotFound(delivery=delivery_id)
-    if mail.state not in (DeliveryState.FAILED, DeliveryState.BOUNCED) or "wiped" in mail.facts:
+    if not can_resend(mail):
         raise NotToResend(delivery=delivery_id)
     mail.state, mail.error, mail.resends = DeliveryState.QUEUED, None, mail.resends + 1
     await session.flush()

@@ -1,6 +1,7 @@
 """Admins: what they see of an account's money, what they give and take; and that nobody else gets in."""
 
 import json
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -76,7 +77,7 @@ async def whole(account_id: UUID, *, limit: int = 100) -> list[Happening]:
 def admin_routes(app: Quart) -> list[tuple[str, str]]:
     permissions = permissions_of(app)
     return [
-        (method, rule.rule.replace("<uuid:account_id>", str(uuid4())))
+        (method, re.sub(r"<uuid:\w+>", str(uuid4()), rule.rule))
         for rule in app.url_map.iter_rules()
         if permissions[rule.endpoint] is Permission.ADMIN
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
