@@ -191,4 +191,7 @@ async def change_account(data: ProfileChange) -> ResponseReturnValue:
     """Change name or company."""
     async with transaction() as session:
         changes = data.model_dump(exclude_unset=True)
-        return _shown(await profile.change_account(session, account_id=g.account.id, changes=changes))
+        account = await profile.change_account(session, account_id=g.account.id, changes=changes)
+        facts = {"fields": sorted(changes)}  # not from what to what: the log outlives the account
+        await audit.note(session, Action.PROFILE_CHANGED, account_id=account.id, caller=caller(), facts=facts)
+        return _shown(account)

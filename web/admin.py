@@ -21,10 +21,11 @@ from core.database import transaction
 from core.errors import InvalidInput
 from web import credits  # noqa: A004  # the noun of the house
 from web.admin_shapes import AccountRows, AccountView, AdjustmentFacts, Reconciliations, Timeline, Violations
+from web.callers import caller
 from web.inputs import Input, Line, takes
 from web.openapi import answers, query
 from web.replay import attempt_key
-from web.session import admin_only
+from web.session import admin_only, fresh_admin
 
 blueprint = Blueprint("admin", __name__, url_prefix="/api/admin")
 
@@ -135,7 +136,7 @@ def happened(page: list[Happening]) -> dict[str, Any]:
 
 
 @blueprint.post("/accounts/<uuid:account_id>/adjustments")
-@admin_only
+@fresh_admin
 @answers(AdjustmentFacts, status=201, keyed=True)
 @takes(NewAdjustment)
 async def adjust(account_id: UUID, data: NewAdjustment) -> ResponseReturnValue:
@@ -154,6 +155,7 @@ async def adjust(account_id: UUID, data: NewAdjustment) -> ResponseReturnValue:
             expires_at=data.expires_at,
             made_by=g.account.id,
             attempt_key=attempt_key() or str(uuid4()),
+            caller=caller(),
         )
     names = ("id", "account_id", "amount_mc", "reason", "made_by", "expires_at", "created_at")
     return {name: getattr(made, name) for name in names}, 201

@@ -21,6 +21,7 @@ from core.database import transaction
 from core.direct import direct
 from core.errors import ClofyError, InvalidInput, Unavailable
 from core.settings import settings
+from web.callers import caller
 from web.inputs import Input, Line, body_limit, takes
 from web.openapi import AFTER_ID, answers, query
 from web.replay import attempt_key, once
@@ -152,7 +153,7 @@ async def ask_for_refund(purchase_id: UUID) -> ResponseReturnValue:
 
     async def create(session: AsyncSession) -> dict[str, Any]:
         purchase = await purchases.get(session, purchase_id, account_id=g.account.id)
-        refund = await refunds.request(session, purchase, now=datetime.now(UTC))
+        refund = await refunds.request(session, purchase, now=datetime.now(UTC), caller=caller())
         return {"refund": _refund(purchase, refund)}
 
     return await once(create, locked), 202

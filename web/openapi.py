@@ -13,7 +13,7 @@ from werkzeug.routing import BaseConverter, Rule, UUIDConverter
 from web import inputs
 from web.replay import LONGEST_KEY
 from web.security import SAFE_METHODS
-from web.session import MARK, NEEDS_ACCOUNT, Permission, open_to_all
+from web.session import FOR_ADMINS, MARK, NEEDS_ACCOUNT, Permission, open_to_all
 from web.shapes import Problem
 
 API_VERSION = "0.1.0"
@@ -107,7 +107,7 @@ class _Description(OpenAPIProvider):
         if unsafe and permission is not Permission.WEBHOOK:
             needed["csrf"] = []
             problems.add(403)
-        if permission is Permission.ADMIN or any(parameter["in"] == "path" for parameter in operation["parameters"]):
+        if permission in FOR_ADMINS or any(parameter["in"] == "path" for parameter in operation["parameters"]):
             problems.add(404)
         if "requestBody" in operation:
             operation["requestBody"]["required"] = True

@@ -1,4 +1,4 @@
-"""Who may call a route, said beside each route by one of six words, and who is calling."""
+"""Who may call a route, said beside each route by one word, and who is calling."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -50,6 +50,7 @@ class Permission(StrEnum):
     SIGNED_IN = "signed_in"
     FRESH = "fresh"
     ADMIN = "admin"
+    FRESH_ADMIN = "fresh_admin"
     INTERNAL = "internal"
     WEBHOOK = "webhook"
     OPEN = "open"
@@ -58,7 +59,9 @@ class Permission(StrEnum):
 OPENS_TO_ADMINS = frozenset(
     {Method.TOTP, Method.PASSKEY}
 )  # a mailbox is none, and a recovery code opens the way to one
-NEEDS_ACCOUNT = frozenset({Permission.SIGNED_IN, Permission.FRESH, Permission.ADMIN})
+FOR_ADMINS = frozenset({Permission.ADMIN, Permission.FRESH_ADMIN})
+PROVEN = frozenset({Permission.FRESH, Permission.FRESH_ADMIN})
+NEEDS_ACCOUNT = FOR_ADMINS | PROVEN | {Permission.SIGNED_IN}
 
 
 def _mark(function: F, permission: Permission) -> F:
@@ -90,6 +93,11 @@ def enrolling(function: F) -> F:
 def admin_only(function: F) -> F:
     """For admins; to others who are signed in it is not there."""
     return _mark(function, Permission.ADMIN)
+
+
+def fresh_admin(function: F) -> F:
+    """For admins who have proven within half an hour who they are: what gives or takes what is worth money."""
+    return _mark(function, Permission.FRESH_ADMIN)
 
 
 def internal(function: F) -> F:
@@ -143,11 +151,11 @@ def require(permission: Permission, account: SignedIn | None, *, is_enrolling: b
         return
     if account is None:
         raise NotSignedIn
-    if permission is Permission.ADMIN and account.role != Role.ADMIN:
+    if permission in FOR_ADMINS and account.role != Role.ADMIN:
         raise NotFound
     if must_enrol(account) and not is_enrolling:
         raise SecondFactorNeeded
-    if permission is Permission.FRESH and datetime.now(UTC) - account.proven_at > FRESH_FOR:
+    if permission in PROVEN and datetime.now(UTC) - account.proven_at > FRESH_FOR:
         raise SignInAgain
 
 

@@ -9,7 +9,8 @@ from uuid import UUID
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core import jobs
+from core import audit, jobs
+from core.audit import NOBODY, Action, Caller
 from core.billing import letters, money, returns, taking_up
 from core.billing.models import Purchase, PurchaseState, Receipt, Refund, RefundState
 from core.billing.returns import Returns
@@ -133,7 +134,7 @@ async def lock(session: AsyncSession, purchase_id: UUID, *, account_id: UUID) ->
     return purchase
 
 
-async def request(session: AsyncSession, purchase: Purchase, *, now: datetime) -> Refund:
+async def request(session: AsyncSession, purchase: Purchase, *, now: datetime, caller: Caller = NOBODY) -> Refund:
     """Give back the unused part of a locked purchase: the credits at once, the money by a job. Raises NotRefundable."""
     known = await returns.known(session, purchase.id)
     if (refusal := refusal_of(purchase, known, now=now)) is not None:
@@ -153,6 +154,8 @@ async def request(session: AsyncSession, purchase: Purchase, *, now: datetime) -
     await session.flush()
     known.refunds.append(refund)
     await returns.reverse(session, purchase, known, disputed_before=known.disputed_minor)
+    about = f"refund:{refund.id}"
+    await audit.note(session, Action.REFUND_MADE, account_id=purchase.account_id, caller=caller, about=about)
     await jobs.enqueue(session, TaskName.ISSUE_REFUND, payload={"refund_id": str(refund.id)}, key=f"refund:{refund.id}")
     return refund
 

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from core.audit import NOBODY, Caller
 from core.credits import ledger
 from core.credits.models import CreditAdjustment
 from core.errors import ClofyError, Kind
@@ -27,6 +28,7 @@ async def make(
     made_by: UUID,
     attempt_key: str,
     expires_at: datetime | None = None,
+    caller: Caller = NOBODY,
 ) -> CreditAdjustment:
     """Give, or below zero take, once for each attempt of the admin's. Raises AdjustmentKeyReused."""
     facts = {"account_id": account_id, "amount_mc": amount_mc, "reason": reason, "expires_at": expires_at}
@@ -38,6 +40,7 @@ async def make(
         expires_at=expires_at,
         made_by=made_by,
         attempt_key=attempt_key,
+        caller=caller,
     )
     adjustment = await session.get_one(CreditAdjustment, made)
     if any(getattr(adjustment, name) != value for name, value in facts.items()):

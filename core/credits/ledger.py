@@ -13,6 +13,8 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from core import audit
+from core.audit import NOBODY, Action, Caller
 from core.credits.models import CreditAdjustment, CreditEntry, CreditHold, CreditLot, EntryKind, HoldState
 from core.direct import Hot, Unit
 from core.errors import ClofyError, Kind, NotFound
@@ -168,8 +170,9 @@ async def adjust(
     made_by: UUID,
     attempt_key: str,
     expires_at: datetime | None = None,
+    caller: Caller = NOBODY,
 ) -> UUID:
-    """An admin's grant, or below zero a correction, with its reason; once for each attempt of theirs.
+    """An admin's grant, or below zero a correction, with its reason; once for each attempt of theirs, and noted.
 
     What a correction takes and the account does not have, it owes. Returns the adjustment's id.
     """
@@ -192,6 +195,15 @@ async def adjust(
         )
         return (await session.scalars(made)).one()
     source = f"adjustment:{added}"
+    await audit.note(
+        session,
+        Action.CREDITS_ADJUSTED,
+        account_id=account_id,
+        actor_id=made_by,
+        caller=caller,
+        about=source,
+        facts={"amount_mc": amount_mc},
+    )
     if amount_mc > 0:
         kind = EntryKind.GRANT if expires_at is None else EntryKind.PROMOTION
         await grant(

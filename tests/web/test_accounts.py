@@ -263,6 +263,8 @@ async def test_a_name_is_changed_and_nothing_else(browser: Browser, session: Asy
     assert (await changed.get_json())["name"] == "Ada Lovelace"
     assert refused.status_code == 400
     assert (await (await browser.call("GET", "/api/account")).get_json())["role"] == "user"
+    entries = (await (await browser.call("GET", "/api/account/history")).get_json())["entries"]
+    assert [one["words"] for one in entries].count("Name or company changed") == 1
 
 
 async def test_many_failures_slow_down_and_tell_how_long(browser: Browser, session: AsyncSession, email: str) -> None:

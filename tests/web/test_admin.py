@@ -12,7 +12,9 @@ from quart import Quart
 from quart.typing import TestClientProtocol as Client
 from sqlalchemy import select, text, update
 
+from core import audit
 from core.accounts.models import Role, WebSession
+from core.audit import Action
 from core.billing import timeline
 from core.billing.models import Dispute, Purchase, Receipt, Reconciliation, Refund
 from core.credits import invariants, ledger
@@ -22,7 +24,7 @@ from core.database import transaction
 from tests.core.billing.kit import make_event, make_purchase, sign_in
 from tests.makers import make_account
 from web.pages import admin_context
-from web.session import Permission, permissions_of
+from web.session import FOR_ADMINS, permissions_of
 
 
 @dataclass
@@ -32,6 +34,7 @@ class Desk:
     browser: Client
     headers: dict[str, str]
     email: str
+    id: UUID
 
     async def get(self, path: str) -> Any:
         answer = await self.browser.get(f"/api/admin{path}", headers=self.headers)
@@ -54,7 +57,7 @@ async def desk(app: Quart) -> Desk:
     async with transaction() as session:
         mine = update(WebSession).where(WebSession.account_id == admin)
         await session.execute(mine.values(factor="totp"))  # as if with an authenticator app: admins need one
-    return Desk(app.test_client(use_cookies=False), headers, email)
+    return Desk(app.test_client(use_cookies=False), headers, email, admin)
 
 
 async def balance(account_id: UUID) -> ledger.Balance:
@@ -79,7 +82,7 @@ def admin_routes(app: Quart) -> list[tuple[str, str]]:
     return [
         (method, re.sub(r"<uuid:\w+>", str(uuid4()), rule.rule))
         for rule in app.url_map.iter_rules()
-        if permissions[rule.endpoint] is Permission.ADMIN
+        if permissions[rule.endpoint] in FOR_ADMINS
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     ]
 
@@ -108,7 +111,7 @@ async def test_everything_under_admin_is_for_admins_alone(app: Quart) -> None:
     permissions = permissions_of(app)
 
     rules = [rule for rule in app.url_map.iter_rules() if rule.rule.startswith(("/api/admin", "/admin"))]
-    assert {permissions[rule.endpoint] for rule in rules} == {Permission.ADMIN}
+    assert {permissions[rule.endpoint] for rule in rules} <= FOR_ADMINS
 
 
 async def test_an_account_is_found_by_a_part_of_its_address(desk: Desk) -> None:
@@ -231,6 +234,30 @@ async def test_a_grant_is_made_once_for_each_key(desk: Desk, rich_id: UUID) -> N
     assert answers[0][1]["id"] == answers[1][1]["id"]
     assert (other[0], other[1]["code"]) == (409, "adjustment-key-reused")
     assert (await balance(rich_id)).balance_mc == 1_012_500
+
+
+async def test_a_grant_is_noted_once_with_who_made_it(desk: Desk, rich_id: UUID) -> None:
+    _, made = await desk.adjust(rich_id, "one", amount_mc=12_500)
+    await desk.adjust(rich_id, "one", amount_mc=12_500)
+
+    async with transaction() as session:
+        (noted,) = [
+            one for one in await audit.history(session, account_id=rich_id) if one.action == Action.CREDITS_ADJUSTED
+        ]
+    assert (noted.actor_id, noted.object) == (UUID(made["made_by"]), f"adjustment:{made['id']}")
+    assert noted.facts == {"amount_mc": 12_500}
+    assert noted.request_id
+
+
+async def test_credits_are_given_by_who_has_proven_of_late_who_they_are(desk: Desk, rich_id: UUID) -> None:
+    async with transaction() as session:
+        mine = update(WebSession).where(WebSession.account_id == desk.id)
+        await session.execute(mine.values(proven_at=datetime.now(UTC) - timedelta(minutes=31)))
+
+    status, problem = await desk.adjust(rich_id, amount_mc=12_500)
+
+    assert (status, problem["code"]) == (403, "sign-in-again")
+    assert (await balance(rich_id)).balance_mc == 1_000_000
 
 
 async def test_what_is_taken_and_not_there_is_owed(desk: Desk, rich_id: UUID) -> None:

@@ -11,6 +11,7 @@ from quart import Quart, Response
 from quart.typing import TestClientProtocol as Client
 from sqlalchemy import func, select
 
+from core import audit
 from core.billing.models import Purchase
 from core.database import transaction
 from core.queue import TaskName
@@ -365,6 +366,9 @@ async def test_a_purchase_says_what_may_be_refunded_and_is_refunded_once_for_eac
     for answer in answers:
         assert (await answer.get_json())["refund"] == after["refunds"][0]
     assert len(after["refunds"]) == 1
+    async with transaction() as session:
+        noted = await audit.history(session, account_id=purchase.account_id)
+    assert [(one.action, one.object) for one in noted] == [("refund_made", f"refund:{after['refunds'][0]['id']}")]
     assert (after["refundable"], after["refund_refused"]["reason"], after["reversed"]) == (None, "under-way", "$5.00")
     assert other_key.status_code == 409
     problem = await other_key.get_json(force=True)

@@ -31,7 +31,7 @@ from tests.core.billing.kit import make_buyer
 from tests.core.billing.test_receipts import issue, make_sold
 from tests.makers import make_consultation
 from web.live import POLICY, Socket
-from web.session import ENROLLING_MARK, NEEDS_ACCOUNT, Permission, permissions_of
+from web.session import ENROLLING_MARK, FOR_ADMINS, NEEDS_ACCOUNT, PROVEN, Permission, permissions_of
 
 NOBODY, WAITING, USER, STALE, ADMIN, ENROLLING = "nobody", "waiting", "user", "stale", "admin", "enrolling"
 ROLES = (NOBODY, WAITING, USER, STALE, ADMIN, ENROLLING)
@@ -138,11 +138,11 @@ def expected(permission: Permission, role: str, *, enrolling: bool, owned: bool,
     if permission in NEEDS_ACCOUNT:
         if role in (NOBODY, WAITING):
             return "not-signed-in"
-        if permission is Permission.ADMIN and role in (USER, STALE):
+        if permission in FOR_ADMINS and role in (USER, STALE):
             return "not-found"
         if role == ENROLLING and not enrolling:
             return "second-factor-needed"
-        if permission is Permission.FRESH and role == STALE:
+        if permission in PROVEN and role == STALE:
             return "sign-in-again"
     return "not-found" if owned and whose == ANOTHERS else "let in"
 
