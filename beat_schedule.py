@@ -16,6 +16,7 @@ def every(seconds: int, name: TaskName) -> dict[str, Any]:
 
 BEAT_SCHEDULE = {
     TaskName.RECONCILE: every(3600, TaskName.RECONCILE),
+    TaskName.SWEEP_MEDIA: every(3600, TaskName.SWEEP_MEDIA),
     TaskName.EXPIRE_HOLDS: every(60, TaskName.EXPIRE_HOLDS),
     TaskName.PREPARE_PARTITIONS: every(3600, TaskName.PREPARE_PARTITIONS),
     TaskName.FORGET_EXPIRED: every(3600, TaskName.FORGET_EXPIRED),

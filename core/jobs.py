@@ -99,6 +99,7 @@ NOTHING_TO_UNDO = frozenset(
         TaskName.ISSUE_RECEIPT,
         TaskName.RECONCILE,
         TaskName.PUBLISH_POST,
+        TaskName.SWEEP_MEDIA,
         TaskName.EXPIRE_HOLDS,
         TaskName.PREPARE_PARTITIONS,
         TaskName.FORGET_EXPIRED,

@@ -43,6 +43,8 @@ class TaskName(StrEnum):
     ISSUE_REFUND = "billing.issue_refund"
     RECONCILE = "billing.reconcile"
     PUBLISH_POST = "blog.publish"
+    PROCESS_MEDIA = "media.process"
+    SWEEP_MEDIA = "media.sweep"
     EXPIRE_HOLDS = "upkeep.expire_holds"
     PREPARE_PARTITIONS = "upkeep.prepare_partitions"
     FORGET_EXPIRED = "upkeep.forget_expired"
@@ -77,6 +79,8 @@ POLICIES: dict[TaskName, Policy] = {
     TaskName.RECONCILE: Policy(Queue.BILLING, attempts=5, backoff=30, backoff_cap=600),
     TaskName.ISSUE_RECEIPT: Policy(Queue.BILLING, attempts=12, backoff=1, backoff_cap=600),
     TaskName.PUBLISH_POST: Policy(Queue.UPKEEP, attempts=8, backoff=5, backoff_cap=600),
+    TaskName.PROCESS_MEDIA: Policy(Queue.MEDIA, attempts=5, backoff=2, backoff_cap=300),
+    TaskName.SWEEP_MEDIA: Policy(Queue.MEDIA, attempts=3, backoff=30),
     TaskName.EXPIRE_HOLDS: Policy(Queue.UPKEEP, attempts=3, backoff=10),
     TaskName.PREPARE_PARTITIONS: Policy(Queue.UPKEEP, attempts=3, backoff=10),
     TaskName.FORGET_EXPIRED: Policy(Queue.UPKEEP, attempts=3, backoff=10),

@@ -87,7 +87,6 @@ class Settings(BaseSettings):
     # Where pictures are kept; without either there are none. The account is opened by the machine's identity.
     blob_account_url: str = Field("", pattern=r"^(https://[^/]+)?$")
     blob_connection_string: SecretStr = SecretStr("")  # of an emulator
-    media_url: str = Field("", pattern=r"^(https?://[^/]+(/[^/]+)*)?$")  # published pictures, as a CDN has them
     mail_from: str = "Clofy Cloud <no-reply@clofy.cloud>"
     seller: str = "Clofy Cloud"  # who sells, on receipts; its lines with semicolons between
 
@@ -142,7 +141,6 @@ class Settings(BaseSettings):
             "CLOFY_STREAMS_REDIS_URL": self.streams_url.startswith("rediss://"),
             "CLOFY_OPENAI_ENDPOINT": self.openai_endpoint.startswith("https://"),
             "CLOFY_STRIPE_API_BASE": self.stripe_api_base.startswith("https://"),
-            "CLOFY_MEDIA_URL": self.media_url.startswith("https://") or not self.media_url,
         }
         faults = [f"{name} must be encrypted and verified" for name, fine in clear.items() if not fine]
         if self.vault_token.get_secret_value():

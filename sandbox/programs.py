@@ -56,6 +56,9 @@ def product(*, web_port: int, flower_port: int, flower_password: str, directory:
             [*celery, "worker", "-P", "threads", "-c", "32", "-Q", "mail,billing,upkeep", "-n", "default@%h"],
             alive_file=directory / "worker-default.alive",
         ),
+        Program(
+            "worker-media", [*celery, "worker", "-P", "prefork", "-c", "2", "-Q", "media", "-n", "media@%h"]
+        ),  # its parent has no heart that beats
         Program("beat", [*celery, "beat", "--schedule", str(directory / "beat-schedule"), "--pidfile="]),
         Program(
             "flower",

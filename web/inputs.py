@@ -1,9 +1,11 @@
 """What a request may carry: JSON as application/json, flat enough, and exactly the fields that a route declares."""
 
-from collections.abc import Callable
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable
 from datetime import date
 from functools import wraps
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar, cast
 from uuid import UUID
 
 import orjson
@@ -11,16 +13,21 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Str
 from pydantic import ValidationError as PydanticError
 from quart import Request as QuartRequest
 from quart import Response
+from quart.asgi import ASGIHTTPConnection
 from quart.globals import request_ctx
 from quart.json.provider import JSONProvider
 from quart_schema.validation import QUART_SCHEMA_REQUEST_ATTRIBUTE, DataSource, RequestSchemaValidationError
-from werkzeug.exceptions import BadRequest, UnsupportedMediaType
+from werkzeug.exceptions import BadRequest, RequestTimeout, UnsupportedMediaType
+from werkzeug.routing import Rule
 
 from core.errors import InvalidInput
 
 MAX_DEPTH = 20  # security.md 57
 BODY_LIMIT = 64 * 1024  # bytes, where a route does not say otherwise
 BODY_LIMIT_MARK = "clofy_body_limit"
+
+STREAMED_MARK = "clofy_streamed"
+CHUNK_TIME = 20  # seconds in which the next part of a streamed body must come
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -94,6 +101,22 @@ def body_limit(limit: int) -> Callable[[F], F]:
     return decorator
 
 
+def streamed(function: F) -> F:
+    """For a route that takes its body by `arriving()` and keeps none of it. It counts the bytes itself."""
+    setattr(function, STREAMED_MARK, True)
+    return function
+
+
+def arriving() -> AsyncIterator[bytes]:
+    """The body of this request, as it comes in."""
+    return cast("Request", request_ctx.request).arriving()
+
+
+def pattern_of(rule: Rule) -> re.Pattern[str]:
+    """What the paths of a route look like."""
+    return re.compile(re.sub(r"<[^>]+>", "[^/]+", rule.rule))
+
+
 def _fits(value: object, depth: int = 1) -> bool:
     """Whether the nesting is bounded and no text has a NUL, which PostgreSQL does not store."""
     if isinstance(value, str):
@@ -121,10 +144,33 @@ class Request(QuartRequest):
     """A request with a body limit of its route, and with JSON as nothing but application/json."""
 
     body_limits: ClassVar[dict[str, int]] = {}  # by path; filled by create_app()
+    streamed_paths: ClassVar[tuple[re.Pattern[str], ...]] = ()  # the same
 
     def __init__(self, method: str, scheme: str, path: str, *args: Any, **kwargs: Any) -> None:
-        kwargs["max_content_length"] = self.body_limits.get(path, BODY_LIMIT)
+        self.is_streamed = any(one.fullmatch(path) for one in self.streamed_paths)
+        self.receive: Any = None  # the server's, where the body is streamed
+        kwargs["max_content_length"] = None if self.is_streamed else self.body_limits.get(path, BODY_LIMIT)
         super().__init__(method, scheme, path, *args, **kwargs)
+
+    async def arriving(self) -> AsyncIterator[bytes]:
+        """The body of a streamed request, as it comes in. What is not taken yet stays with the sender: the server reads
+        no further, so that a large body is never in our memory.
+        """
+        if self.receive is None:  # a test client's, which is all there
+            async for chunk in self.body:
+                yield chunk
+            return
+        more = True
+        while more:
+            try:
+                message = await asyncio.wait_for(self.receive(), CHUNK_TIME)
+            except TimeoutError:
+                raise RequestTimeout from None
+            if message["type"] != "http.request":
+                raise BadRequest("The body was cut off.")
+            more = message.get("more_body", False)
+            if message["body"]:
+                yield message["body"]
 
     async def body_bytes(self) -> bytes:
         return await self.get_data(as_text=False, cache=True, parse_form_data=False)
@@ -135,6 +181,16 @@ class Request(QuartRequest):
                 raise UnsupportedMediaType("The body must be application/json.")
             self._cached_json = {False: parse_json(await self.body_bytes()), True: None}
         return self._cached_json[False]
+
+
+class Connection(ASGIHTTPConnection):
+    async def handle_messages(self, request: Any, receive: Any) -> None:
+        """Quart's own would read a body as fast as it comes, and keep it."""
+        if not request.is_streamed:
+            await super().handle_messages(request, receive)
+            return
+        request.receive = receive
+        await asyncio.Event().wait()  # until it is cancelled, at the end of the request
 
 
 def _other(value: object) -> str:

@@ -183,7 +183,12 @@ async def read(name: str) -> tuple[int, AsyncIterator[bytes]]:
     """A public picture: how many bytes, and they. Raises NoSuchBlob."""
     async with _blob(Room.PUBLIC, name) as blob:
         reader = await blob.download_blob()
-    return reader.size, reader.chunks()
+
+    async def chunks() -> AsyncIterator[bytes]:
+        async for chunk in reader.chunks():
+            yield chunk
+
+    return reader.size, chunks()
 
 
 async def remove(room: Room, found: Found) -> bool:

@@ -36,7 +36,7 @@ def test_web_is_served_in_the_same_way() -> None:
 
 
 def test_workers_and_beat_run_by_the_same_commands() -> None:
-    for name in ("worker-ai", "worker-default", "beat"):
+    for name in ("worker-ai", "worker-default", "worker-media", "beat"):
         command = services()[name]["command"]
         assert command[:2] == ["python", "-m"]
         assert without_places(command[2:]) == without_places(PROGRAMS[name]), name
