@@ -4,10 +4,11 @@ import re
 from enum import StrEnum
 from functools import cache
 from typing import Self
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy import make_url
 
 
 class Environment(StrEnum):
@@ -50,6 +51,17 @@ def fault_of(secret: Secret, value: str, *, production: bool) -> str | None:
     if production and secret is Secret.STRIPE_API_KEY and value.strip().startswith(("sk_test_", "rk_test_")):
         return "is of Stripe's test mode: credits would be had for no money"
     return None
+
+
+def _is_verified(redis_url: str) -> bool:
+    """Whether this is TLS with a certificate and a name that are checked, as they are unless the query says no."""
+    parts = urlsplit(redis_url)
+    said = {name: set(values) for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
+    return (
+        parts.scheme == "rediss"
+        and said.get("ssl_cert_reqs", {"required"}) <= {"required", "CERT_REQUIRED"}
+        and said.get("ssl_check_hostname", {"true"}) <= {"true", "True"}
+    )
 
 
 class Settings(BaseSettings):
@@ -136,9 +148,9 @@ class Settings(BaseSettings):
             return self
         clear = {
             "CLOFY_PUBLIC_URL": urlsplit(self.public_url).scheme == "https",
-            "CLOFY_DATABASE_URL": "ssl=verify-full" in self.database_url,
-            "CLOFY_REDIS_URL": self.redis_url.startswith("rediss://") and "ssl_cert_reqs=none" not in self.redis_url,
-            "CLOFY_STREAMS_REDIS_URL": self.streams_url.startswith("rediss://"),
+            "CLOFY_DATABASE_URL": make_url(self.database_url).query.get("ssl") == "verify-full",
+            "CLOFY_REDIS_URL": _is_verified(self.redis_url),
+            "CLOFY_STREAMS_REDIS_URL": _is_verified(self.streams_url),
             "CLOFY_OPENAI_ENDPOINT": self.openai_endpoint.startswith("https://"),
             "CLOFY_STRIPE_API_BASE": self.stripe_api_base.startswith("https://"),
         }

@@ -14,7 +14,7 @@ from core.accounts.codes import Registration
 from core.accounts.models import Account
 from core.accounts.passwords import check_password, hash_password
 from core.accounts.web_sessions import end_all_sessions
-from core.audit import Action, Caller
+from core.audit import Action, Caller, Outcome
 from core.database import transaction
 from core.errors import ClofyError, InvalidInput, Kind
 from core.mail.deliveries import send
@@ -142,6 +142,10 @@ async def verify(*, email: str, code: str, browser: str, caller: Caller) -> None
         if account_id is not None:
             await limits.succeeded(session, tried)
             await audit.note(session, Action.EMAIL_VERIFIED, account_id=account_id, caller=caller)
+        else:
+            refused = Outcome.REFUSED
+            known = await session.scalar(select(Account.id).where(Account.email_key == address.key))
+            await audit.note(session, Action.EMAIL_VERIFIED, account_id=known, caller=caller, outcome=refused)
     if account_id is None:
         raise WrongCode
     logger.info("email_verified", account_id=str(account_id))

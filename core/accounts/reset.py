@@ -12,6 +12,7 @@ from core import audit, limits
 from core.accounts import codes
 from core.accounts.addresses import parse_address
 from core.accounts.codes import RESET_PASSWORD
+from core.accounts.factors import lost
 from core.accounts.factors.changes import tell
 from core.accounts.models import Account
 from core.accounts.passwords import check_password, hash_password, verify_password
@@ -125,5 +126,7 @@ async def change(*, account_id: UUID, current: str, password: str, token: str, c
 
 
 async def _tell(session: AsyncSession, account_id: UUID, action: Action, what: str, caller: Caller) -> None:
+    # Who asked for the removal of a lost factor did so by the password from before.
+    await lost.owner_is_there(session, account_id=account_id, caller=caller)
     await audit.note(session, action, account_id=account_id, caller=caller)
     await tell(session, account_id=account_id, what=what, caller=caller)

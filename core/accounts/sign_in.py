@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core import audit, limits
 from core.accounts import attempts, browsers, codes, passwords
 from core.accounts.addresses import parse_address
-from core.accounts.factors import email_codes, methods, passkeys, recovery, totp
+from core.accounts.factors import email_codes, lost, methods, passkeys, recovery, totp
 from core.accounts.factors.changes import tell
 from core.accounts.factors.email_codes import Purpose
 from core.accounts.factors.models import Method
@@ -145,6 +145,8 @@ async def _complete(
         replaces=visit.replaces,
         factor=factor,
     )
+    if factor in (Method.PASSKEY, Method.TOTP):
+        await lost.owner_is_there(session, account_id=account.id, caller=visit.caller)
     facts = {"factor": factor} if factor else {}
     if not again and not browsers.known(visit.known, email=account.email):
         await _tell_of_new_browser(session, account, visit.caller)

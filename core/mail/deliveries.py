@@ -17,10 +17,11 @@ from core.mail.models import Delivery, DeliveryState, Topic
 from core.notices import inbox
 from core.queue import TaskName
 
-# `code` and `link` are wiped when the mail is sent or given up; "wiped" stays, for such a mail cannot be sent again.
-_WIPED = text(
-    """case when facts ?| array['code', 'link'] then (facts - 'code' - 'link') || '{"wiped": true}' else facts end"""
-)
+# Who has one of these may do something: they are wiped when the mail is sent or given up. "wiped" stays, for such a
+# mail cannot be sent again.
+SECRET_FACTS = ("code", "link", "proof")
+_SECRETS = f"array[{', '.join(repr(name) for name in SECRET_FACTS)}]"
+_WIPED = text(f"""case when facts ?| {_SECRETS} then (facts - {_SECRETS}) || '{{"wiped": true}}' else facts end""")
 OPEN = (DeliveryState.QUEUED, DeliveryState.DEFERRED)
 UNKNOWN = "outcome-unknown"
 
@@ -67,7 +68,7 @@ async def send(
     An account finds the same in its inbox on our pages (core/notices), but for codes.
 
     key: what the mail is about, as "receipt:<purchase id>"
-    facts: what its template is rendered from; a `code` and a `link` are wiped once it is sent
+    facts: what its template is rendered from; SECRET_FACTS are wiped once it is sent
     language: the recipient's; there is only "en" now
     """
     row = insert(Delivery).values(

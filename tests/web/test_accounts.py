@@ -8,6 +8,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.accounts.models import Account, AccountCode
+from core.audit import AuditEntry
 from core.limits import LimitCount
 from tests.web.browser import PASSWORD, Browser, live_codes, mailed, person, problem, wrong
 
@@ -109,6 +110,11 @@ async def test_a_code_is_used_once_and_has_few_tries(browser: Browser, session: 
     new = (await live_codes(session, email))[-1]
     assert (await browser.verify(email, new)).status_code == 204
     assert (await browser.verify(email, new)).status_code == 400
+    noted = select(AuditEntry.outcome).where(
+        AuditEntry.action == "email_verified",
+        AuditEntry.account_id.in_(select(Account.id).where(Account.email_key == email)),
+    )
+    assert sorted(await session.scalars(noted)) == ["done", *["refused"] * 7]
 
 
 async def test_a_code_ends_after_a_quarter_of_an_hour(browser: Browser, session: AsyncSession, email: str) -> None:

@@ -9,6 +9,7 @@ from quart import Quart
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from core import audit
 from core.accounts.factors.models import LostFactor
 from core.accounts.models import Role
 from core.audit import AuditEntry
@@ -18,7 +19,7 @@ from core.mail.deliveries import Outgoing
 from core.mail.models import Delivery
 from core.queue import TaskName
 from tests.web.account_kit import Owner, browser_of, signed_in, state_of, step_two
-from tests.web.browser import Browser, mailed, problem, wrong
+from tests.web.browser import PASSWORD, Browser, mailed, problem, wrong
 from web.session import Permission, permissions_of
 
 FRESH_ONES = [
@@ -254,6 +255,39 @@ async def test_any_session_of_the_account_stops_it(app: Quart, owner: Owner, ses
     assert (await (await browser_of(app).sign_in(owner.email)).get_json())["methods"] == ["totp"]
     assert (await browser.call("DELETE", "/api/account/lost-factor")).status_code == 404
     assert "lost_factor_stopped" in await done(owner)
+
+
+async def test_who_signs_in_with_the_factor_has_not_lost_it(app: Quart, owner: Owner, session: AsyncSession) -> None:
+    asked = await lose(app, await owner.with_totp(), session)
+    await signed_in(app, owner)
+    await move(asked, timedelta(days=4))
+    await work(TaskName.LOST_FACTORS)
+
+    assert (await (await browser_of(app).sign_in(owner.email)).get_json())["methods"] == ["totp"]
+    assert "lost_factor_stopped" in await done(owner)
+
+
+async def test_another_password_ends_what_was_asked_by_the_old_one(
+    app: Quart, owner: Owner, session: AsyncSession
+) -> None:
+    browser = await signed_in(app, await owner.with_totp())
+    asked = await lose(app, owner, session)
+    changed = {"current": PASSWORD, "password": "violet otters juggle at noon"}
+    assert (await browser.call("PUT", "/api/account/password", changed)).status_code == 200
+    await move(asked, timedelta(days=4))
+    await work(TaskName.LOST_FACTORS)
+
+    again = browser_of(app)
+    assert (await (await again.sign_in(owner.email, changed["password"])).get_json())["methods"] == ["totp"]
+    assert "lost_factor_stopped" in await done(owner)
+
+
+async def test_a_wrong_code_for_a_lost_factor_is_noted(app: Quart, owner: Owner, session: AsyncSession) -> None:
+    await lose(app, await owner.with_totp(), session)
+
+    async with transaction() as one:
+        entries = await audit.history(one, account_id=owner.id)
+    assert [entry.outcome for entry in entries if entry.action == "lost_factor_asked"] == ["done", "refused"]
 
 
 async def test_the_link_of_its_mails_stops_it_once_the_button_is_pressed(

@@ -4,6 +4,7 @@ Strong on purpose: with both in the hands of a stranger, the owner's only help i
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -70,6 +71,12 @@ async def _remind(session: AsyncSession, asked: LostFactor, account: Account) ->
 async def stop(session: AsyncSession, *, account_id: UUID, caller: Caller) -> None:
     """By a signed-in session of the account. Raises NotFound if nothing is open."""
     await _stop(session, LostFactor.account_id == account_id, caller)
+
+
+async def owner_is_there(session: AsyncSession, *, account_id: UUID, caller: Caller) -> None:
+    """Stop what is open, if anything is: the factor was given just now, or the password is another one."""
+    with suppress(NotFound):
+        await stop(session, account_id=account_id, caller=caller)
 
 
 async def stop_by_link(session: AsyncSession, *, request_id: UUID, proof: str, caller: Caller) -> None:

@@ -49,6 +49,17 @@ async def test_its_job_carries_the_id_and_nothing_else(session: AsyncSession) ->
     assert job.payload == {"delivery_id": str(mail.id)}
 
 
+async def test_what_stops_a_removal_is_wiped_once_the_mail_is_sent(session: AsyncSession) -> None:
+    await send(
+        session, key="p", account_id=None, recipient="a@example.com", template="lost_factor_asked", facts={"proof": "1"}
+    )
+    mail = (await session.scalars(select(Delivery).where(Delivery.key == "p"))).one()
+    await deliveries.mark_sent(session, mail.id)
+    await session.refresh(mail)
+
+    assert mail.facts == {"wiped": True}
+
+
 async def test_the_code_is_wiped_once_the_mail_is_sent(session: AsyncSession) -> None:
     mail = await make_mail(session)
 
