@@ -20,7 +20,8 @@ from web import security
 ASKED_EVERY = 1.0  # seconds between two looks at the stamp
 MOST = 500  # pages; what was kept longest goes first
 PLACES = ("/blog", "/sitemap.xml")
-FOR_CACHES = "public, max-age=60, stale-while-revalidate=3600"  # a CDN has an old page for a minute at most, then asks
+# A CDN keeps a page for a minute and may show the old one for another while it asks; a browser asks each time.
+FOR_CACHES = "public, max-age=0, s-maxage=60, stale-while-revalidate=60"
 NOT_IN_304 = {b"content-length", b"content-type"}
 POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; "
