@@ -59,7 +59,8 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m cli", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("seed", help="services, and the accounts that CLOFY_SEED_* gives passwords for")
-    commands.add_parser("doctor", help="whether everything is in order, each rule of the ledger among it")
+    about_all = commands.add_parser("doctor", help="whether everything is in order, each rule of the ledger among it")
+    about_all.add_argument("--mail", metavar="ADDRESS", help="send a test mail there too")
     commands.add_parser("health", help="whether this container's worker is alive").add_argument("worker", nargs="?")
     about_jobs = commands.add_parser("jobs", help="jobs that were given up").add_subparsers(dest="verb", required=True)
     about_jobs.add_parser("dead", help="list them")
@@ -78,7 +79,7 @@ async def run(given: argparse.Namespace) -> int:
         if given.command == "seed":
             await seeds.plant()
         elif given.command == "doctor":
-            return await doctor.tell()
+            return await doctor.tell(mail_to=given.mail)
         elif given.command == "accounts":
             await accounts.change(given.verb, email=given.email, reason=given.reason)
         elif given.verb == "dead":

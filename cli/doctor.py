@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from uuid import uuid4
 
 from alembic.script import ScriptDirectory
 from redis.asyncio import Redis
@@ -15,7 +16,11 @@ from core.billing import invariants as billing_invariants
 from core.billing.models import Purchase, Reconciliation
 from core.credits import invariants
 from core.database import transaction
+from core.errors import ClofyError
 from core.jobs import Job
+from core.mail import smtp
+from core.mail.deliveries import Outgoing
+from core.mail.render import render
 from core.settings import settings
 
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
@@ -112,9 +117,27 @@ def _finding_of(name: str, said: dict[str, Findings]) -> Iterator[None]:
         said[name] = [f"could not be checked: {type(error).__name__}"]
 
 
-async def tell() -> int:
-    """Print what was found, a line each. Returns the exit code: 0 when all holds."""
+async def a_mail_is_taken(recipient: str) -> Findings:
+    """Send a test mail, past the queue, so that what is wrong is told here."""
+    mail = Outgoing(uuid4(), recipient, "test", {})
+    try:
+        async with smtp.envelope(render(mail)) as deliver:
+            await deliver()
+    except ClofyError as error:
+        return [f"{error.code}: {error.facts}"]
+    return []
+
+
+async def tell(*, mail_to: str | None = None) -> int:
+    """Print what was found, a line each. Returns the exit code: 0 when all holds.
+
+    mail_to: whom to send a test mail
+    """
     said = await examine()
+    if mail_to is not None:
+        name = f"the mail server takes a test mail to {mail_to}"
+        with _finding_of(name, said):
+            said[name] = await a_mail_is_taken(mail_to)
     for name, findings in said.items():
         for finding in findings:
             print("WRONG", name, finding, sep="\t")

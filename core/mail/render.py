@@ -33,6 +33,7 @@ SUBJECTS = {
     "dispute_opened": "Your bank questions a payment to Clofy Cloud",
     "low_balance": "Few credits are left in your account",
     "announcement": "{title}",
+    "test": "A test mail",
 }
 # Control characters, line ends of any script, what turns the direction of text around, halves of a character; and "=?",
 # after which a reader's program decodes what is no text of ours (RFC 2047).

@@ -4,8 +4,9 @@ import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from uuid import UUID
+from uuid import UUID, uuid4
 
+import httpx
 import pytest
 from sqlalchemy import func, text, update
 
@@ -134,3 +135,25 @@ async def test_money_that_is_wrong_is_told_by_beats_hourly_check(
     assert FREE in {facts["rule"] for facts in mine}
     assert done is not None
     assert done["violations"] == len(told) >= 1
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_test_mail_shows_whether_mails_go_out(house: House, refused: bool) -> None:
+    recipient = f"{uuid4().hex}@people.example"
+    house.control(mail={"refuse_recipients": [recipient] if refused else []})
+
+    ended = subprocess.run(
+        [*MODULE, "cli", "doctor", "--mail", recipient],
+        cwd=ROOT,
+        env=house.environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    house.control(mail={"refuse_recipients": []})
+    line = next(line for line in ended.stdout.splitlines() if recipient in line)
+    taken = httpx.get(f"{house.standins.url}/mail", params={"to": recipient}).json()
+    assert line.startswith("WRONG" if refused else "ok"), ended.stderr
+    assert ("mail-refused" in line) == refused
+    assert [mail["subject"] for mail in taken] == ([] if refused else ["A test mail"])

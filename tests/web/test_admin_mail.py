@@ -33,7 +33,7 @@ async def make_dead(
         return (await session.scalars(dead.returning(Delivery.id))).one()
 
 
-async def test_a_dead_letter_is_sent_again_once_and_it_is_noted(desk: Desk, account_id: UUID) -> None:  # noqa: F811
+async def test_a_dead_letter_is_sent_again_once_and_it_is_noted(desk: Desk, account_id: UUID) -> None:  # noqa: F811  # the fixture by its name
     mail_id = await make_dead(account_id=account_id)
     listed = {one["id"]: one for one in (await desk.get("/mails"))["mails"]}[str(mail_id)]
     path = f"/api/admin/mails/{mail_id}/resend"
@@ -51,7 +51,7 @@ async def test_a_dead_letter_is_sent_again_once_and_it_is_noted(desk: Desk, acco
     assert noted.actor_id != account_id
 
 
-async def test_a_code_that_is_gone_is_shown_and_not_sent_again(desk: Desk) -> None:  # noqa: F811
+async def test_a_code_that_is_gone_is_shown_and_not_sent_again(desk: Desk) -> None:  # noqa: F811  # the fixture by its name
     mail_id = await make_dead("sign_in_code", wiped=True)
 
     listed = {one["id"]: one for one in (await desk.get("/mails"))["mails"]}[str(mail_id)]
@@ -65,7 +65,7 @@ async def test_a_code_that_is_gone_is_shown_and_not_sent_again(desk: Desk) -> No
 
 
 @pytest.mark.parametrize("state", ["deferred", "bounced", "suppressed"])
-async def test_mails_are_listed_by_state_and_counted(desk: Desk, state: str) -> None:  # noqa: F811
+async def test_mails_are_listed_by_state_and_counted(desk: Desk, state: str) -> None:  # noqa: F811  # the fixture by its name
     before = (await desk.get(f"/mails?state={state}"))["counts"][state]
     mail_id = await make_dead(state=state)
 
@@ -76,11 +76,11 @@ async def test_mails_are_listed_by_state_and_counted(desk: Desk, state: str) -> 
     assert {one["state"] for one in page["mails"]} == {state}
 
 
-async def test_a_state_that_is_none_is_refused(desk: Desk) -> None:  # noqa: F811
+async def test_a_state_that_is_none_is_refused(desk: Desk) -> None:  # noqa: F811  # the fixture by its name
     assert (await desk.browser.get("/api/admin/mails?state=lost", headers=desk.headers)).status_code == 400
 
 
-async def test_an_announcement_is_begun_once_stopped_and_goes_on(desk: Desk, account_id: UUID) -> None:  # noqa: F811
+async def test_an_announcement_is_begun_once_stopped_and_goes_on(desk: Desk, account_id: UUID) -> None:  # noqa: F811  # the fixture by its name
     async with transaction() as session:
         await choose(session, account_id=account_id, topic=Topic.ANNOUNCEMENTS, wanted=True, via="account")
     headers = desk.headers | {"Idempotency-Key": uuid4().hex}
@@ -107,7 +107,7 @@ async def test_an_announcement_is_begun_once_stopped_and_goes_on(desk: Desk, acc
 @pytest.mark.parametrize(
     "title", ["News\r\nBcc: all@example.com", "News\u2028Bcc: a", "=?utf-8?q?=0D=0A?=", "\u202enews", "N"]
 )
-async def test_a_title_is_a_line_of_plain_text(desk: Desk, app: Quart, title: str) -> None:  # noqa: F811
+async def test_a_title_is_a_line_of_plain_text(desk: Desk, app: Quart, title: str) -> None:  # noqa: F811  # the fixture by its name
     body = {"title": title, "text": "It is quite new."}
 
     refused = await desk.browser.post("/api/admin/announcements", headers=desk.headers, json=body)

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -9,12 +10,13 @@ import orjson
 import pytest
 from quart import Quart
 from quart.typing import TestClientProtocol as Client
+from sqlalchemy import func, update
 
 from core.database import transaction
 from core.mail import consents
 from core.mail.consents import read_token, unsubscribe_token
 from core.mail.deliveries import Outgoing, send
-from core.mail.models import Topic
+from core.mail.models import Delivery, Topic
 from core.mail.render import render
 from core.notices import inbox
 from tests.core.billing.kit import sign_in
@@ -194,3 +196,21 @@ async def test_a_link_outlives_its_account(app: Quart, house: object) -> None:
     token = unsubscribe_token(uuid4(), Topic.LOW_BALANCE)
 
     assert (await app.test_client().post(f"/unsubscribe/{token}")).status_code == 200
+
+
+async def test_who_waits_for_a_code_is_told_when_mails_go_out_late(app: Quart, account_id: UUID) -> None:
+    """Of all mails, not of theirs: whether there is an account is nobody's business."""
+    browser = app.test_client(use_cookies=False)
+    path = "/verify?email=nobody@people.example"
+    async with transaction() as session:  # what other tests have left
+        await session.execute(update(Delivery).values(created_at=Delivery.created_at - timedelta(days=2)))
+    await mail(account_id)
+    at_first = await (await browser.get(path)).get_data(as_text=True)
+
+    async with transaction() as session:
+        mine = update(Delivery).where(Delivery.account_id == account_id)
+        await session.execute(mine.values(created_at=func.now() - timedelta(minutes=2)))
+    later = await (await browser.get(path)).get_data(as_text=True)
+
+    assert "Mails go out late" not in at_first
+    assert "Mails go out late" in later

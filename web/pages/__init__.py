@@ -10,7 +10,9 @@ from quart import Blueprint, Response, g, redirect, render_template, request
 from quart.typing import ResponseReturnValue
 
 from core.accounts.codes import is_long
+from core.database import transaction
 from core.errors import NotFound
+from core.mail import queries
 from web.known import remember
 from web.pages import admin_context, context, statement_context
 from web.pages.assets import assets, static_url
@@ -69,7 +71,9 @@ async def verify() -> ResponseReturnValue:
     """`?code=` only fills the field in: what reads links in mails for safety's sake must not use the code up."""
     next_path = local_path(request.args.get("next"), otherwise="")
     facts = {"email": request.args.get("email", ""), "code": request.args.get("code", ""), "next": next_path}
-    return await page("verify.html", {**facts, "is_long": is_long(str(facts["code"]))})
+    async with transaction() as session:
+        late = await queries.going_out_late(session)
+    return await page("verify.html", {**facts, "is_long": is_long(str(facts["code"])), "mails_late": late})
 
 
 @blueprint.get("/sign-in")

@@ -41,6 +41,7 @@ FACTS |= {
     "lost_factor_asked": {"name": "Ada", "due": "3 May 2026", "request": "1", "proof": "p"},
     "new_browser": {"name": "Ada", "ip": "192.0.2.1", "user_agent": "a test", "at": "3 May 2026"},
     "low_balance": {"name": "Ada", "credits": "20"},
+    "test": {},
     "announcement": {"name": "Ada", "title": "A new service", "text": "It writes letters.\n\nTry <it>."},
 }
 HOME = "http://localhost"

@@ -1,15 +1,23 @@
+import asyncio
 import socket
 import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
+from aiosmtpd.smtp import SMTP
 
 from core.mail import smtp
 from core.mail.deliveries import OutcomeUnknown
 from core.mail.render import render
 from core.mail.smtp import MailRefused, MailServerDown, envelope
 from core.settings import Environment
+from sandbox.certificates import make_certificates
+from sandbox.inbox import Inbox
 from tests.core.mail.server import MailServer, use
 from tests.core.mail.test_render import make_mail
+from tests.house import House
 
 
 async def hand_over(recipient: str = "ada@example.com") -> None:
@@ -105,3 +113,39 @@ def test_certificates_are_verified() -> None:
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert context.check_hostname
     assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
+
+
+@asynccontextmanager
+async def behind_tls(directory: Path, *, whole: bool) -> AsyncIterator[tuple[int, Inbox, Path]]:
+    """A mail server with a certificate of an authority that nobody knows: the whole connection, or from STARTTLS on."""
+    files, inbox = make_certificates(directory, "127.0.0.1"), Inbox(directory / "inbox")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(files.certificate, files.key)
+    loop = asyncio.get_running_loop()
+
+    def connection() -> SMTP:
+        return SMTP(inbox, hostname="mail.test", loop=loop, tls_context=None if whole else context)
+
+    server = await loop.create_server(connection, "127.0.0.1", 0, ssl=context if whole else None)
+    yield server.sockets[0].getsockname()[1], inbox, files.authority
+    server.close()
+    await server.wait_closed()
+
+
+@pytest.mark.parametrize("whole", [True, False])
+async def test_production_takes_only_a_certificate_that_it_can_verify(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: bool
+) -> None:
+    async with behind_tls(tmp_path, whole=whole) as (port, inbox, authority):
+        url = f"{'smtps' if whole else 'smtp'}://127.0.0.1:{port}"
+        use(monkeypatch, smtp_url=url, environment=Environment.PRODUCTION)
+        with pytest.raises(MailServerDown):
+            await hand_over()
+        before = list(inbox.mails)
+        known = ssl.create_default_context(cafile=str(authority))
+        monkeypatch.setattr(smtp, "_verified", lambda: known)
+
+        await hand_over()
+
+    assert before == []
+    assert len(inbox.mails) == 1

@@ -12,7 +12,7 @@ from core.notices.models import Notice
 from tests.core.mail.test_render import FACTS
 from tests.makers import make_account
 
-ONLY_A_CODE = {"verification", "password_reset", "sign_in_code", "lost_factor_code"}
+ONLY_A_CODE = {"verification", "password_reset", "sign_in_code", "lost_factor_code", "test"}
 
 
 async def mail(session: AsyncSession, account_id: UUID | None, template: str, key: str | None = None) -> str:
