@@ -60,20 +60,21 @@ async def begin(data: NewMedia) -> ResponseReturnValue:
     return await once(create, transaction), 201
 
 
-@blueprint.put("/api/media/<uuid:media_id>/blocks/<int:number>")
+@blueprint.put("/api/media/<uuid:upload_id>/blocks/<int:block>")
 @admin_only
 @answers(None, status=204, problems=(404, 408, 409))
 @streamed
-async def take_block(media_id: UUID, number: int) -> ResponseReturnValue:
+async def take_block(upload_id: UUID, block: int) -> ResponseReturnValue:
     """A block of the file, as it is. One that was cut off is sent again; others need not be."""
     async with transaction() as session:
-        media = await uploads.uploading(session, media_id, account_id=g.account.id)
-    length = uploads.block_bytes(media, number)
-    if request.content_length not in (None, length):
+        media = await uploads.uploading(session, upload_id, account_id=g.account.id)
+    length = uploads.block_bytes(media, block)
+    said = request.content_length if "Transfer-Encoding" not in request.headers else length
+    if said != length:  # without either header there is no body
         raise _wrong_length(length)
-    await blobs.stage(str(media_id), number, _exactly(length, arriving()), length)
+    await blobs.stage(str(upload_id), block, _exactly(length, arriving()), length)
     async with transaction() as session:
-        await uploads.arrived(session, media_id, number, account_id=g.account.id)
+        await uploads.arrived(session, upload_id, block, account_id=g.account.id)
     return "", 204
 
 
@@ -93,14 +94,14 @@ def _wrong_length(length: int) -> InvalidInput:
     return InvalidInput(field="body", rule=f"must have {length} bytes")
 
 
-@blueprint.post("/api/media/<uuid:media_id>/complete")
+@blueprint.post("/api/media/<uuid:upload_id>/complete")
 @admin_only
 @answers(UploadDone, status=202, problems=(409,))
-async def complete(media_id: UUID) -> ResponseReturnValue:
+async def complete(upload_id: UUID) -> ResponseReturnValue:
     """All blocks are there: the picture is made of them by a job. Twice gives the same job."""
     async with transaction() as session:
-        job_id = await uploads.complete(session, media_id, account_id=g.account.id)
-    return {"media": media_id, "job": job_id}, 202
+        job_id = await uploads.complete(session, upload_id, account_id=g.account.id)
+    return {"media": upload_id, "job": job_id}, 202
 
 
 @blueprint.get("/api/media")

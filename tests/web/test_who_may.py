@@ -26,6 +26,7 @@ from core.consultations.models import Message
 from core.credits import ledger
 from core.database import transaction
 from core.jobs import cancel, enqueue
+from core.media import uploads
 from core.queue import TaskName
 from tests.core.billing.kit import make_buyer
 from tests.core.billing.test_receipts import issue, make_sold
@@ -40,8 +41,8 @@ OWN, ANOTHERS = "own", "another's"
 PROBLEMS_OF_WHO = {"not-signed-in", "sign-in-again", "second-factor-needed", "foreign-request"}
 
 # What a path's parameter names, and whether others' are not there. The rest is the same for all.
-OWNED = {"consultation_id", "job_id", "message_id", "purchase_id", "passkey_id", "session_id", "number"}
-OF_ALL = {"slug", "version", "name", "account_id"}  # account_id: in admins' routes alone
+OWNED = {"consultation_id", "job_id", "message_id", "purchase_id", "passkey_id", "session_id", "number", "upload_id"}
+OF_ALL = {"slug", "version", "name", "account_id", "media_id", "block"}  # account_id, media_id: in admins' routes alone
 BODIES: dict[str, dict[str, Any]] = {  # what gets behind the check of the fields, where it comes before the look
     "consultations.ask": {"text": "Why?"},
     "factors.rename_passkey": {"name": "my phone"},
@@ -51,6 +52,7 @@ BODIES: dict[str, dict[str, Any]] = {  # what gets behind the check of the field
 NOTHING_THERE = {
     "factors.stop_lost": "no removal was asked for",
     "pages.static": "no such file",
+    "media.read": "no such file",
     "pages.bought": "no purchase is named",
     "pages.month": "nothing was done in that month",
 }
@@ -89,6 +91,7 @@ async def make_somebody(role: str) -> Somebody:
             name="phone",
         )
         session.add(passkey)
+        media = await uploads.begin(session, account_id=owner, name="a.png", size=10)
         await session.execute(update(Account).where(Account.id == owner).values(role=ROLE_OF.get(role, Role.USER)))
         token = await start_session(session, account_id=owner, user_agent="", ip="", factor="totp")
         row = await session.scalar(select(WebSession.id).where(WebSession.token_hash == token_hash(token)))
@@ -101,6 +104,9 @@ async def make_somebody(role: str) -> Somebody:
         "session_id": row,
         "number": f"CC-{number:06}",
         "account_id": owner,
+        "upload_id": media.id,
+        "media_id": media.id,
+        "block": 0,
         "slug": "general-advisor",
         "version": "0",
         "name": "2026-01",
