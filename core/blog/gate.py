@@ -4,13 +4,18 @@ from collections.abc import Collection
 from urllib.parse import urlsplit
 
 from core.blog.front_matter import RESERVED, Source
-from core.blog.rendering import Rendered, is_ours
+from core.blog.rendering import MEDIA_PATH, Rendered, is_ours
 
 MARKS = ("<<<<<<< ", ">>>>>>> ")  # core/blog/differences.py
 
 
-def findings(source: Source, rendered: Rendered, *, dead_links: Collection[str] = ()) -> list[str]:
-    """In words for its author; none: it may be published. dead_links: as the caller has looked them up."""
+def findings(
+    source: Source, rendered: Rendered, *, dead_links: Collection[str] = (), pictures: Collection[str] = ()
+) -> list[str]:
+    """In words for its author; none: it may be published.
+
+    dead_links: those that lead nowhere; pictures: the files that there are; as the caller has looked them up
+    """
     found = list(source.faults)
     if not rendered.text.strip():
         found.append("There is no text.")
@@ -19,6 +24,7 @@ def findings(source: Source, rendered: Rendered, *, dead_links: Collection[str] 
             found.append(f"The picture {picture.url[:80]} is not one of our own media.")
         if not picture.alternative.strip():
             found.append(f"The picture {picture.url[:80]} has no alternative text.")
+    found += [f"There is no picture {MEDIA_PATH}{name[:80]}." for name in sorted(files(source, rendered) - {*pictures})]
     found += _headings(rendered)
     found += [f"The link {link[:80]} leads nowhere." for link in dead_links]
     if any(line.startswith(MARKS) for line in source.body.splitlines()):
@@ -35,6 +41,12 @@ def _headings(rendered: Rendered) -> list[str]:
             return [f"A heading of level {heading} follows one of level {level}: one is left out between them."]
         level = heading
     return []
+
+
+def files(source: Source, rendered: Rendered) -> set[str]:
+    """The names of our files that a post shows, its cover among them."""
+    urls = {source.fields.get("cover", ""), *(picture.url for picture in rendered.pictures)}
+    return {url.removeprefix(MEDIA_PATH) for url in urls if is_ours(url)}
 
 
 def slugs_linked(rendered: Rendered) -> set[str]:

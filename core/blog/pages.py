@@ -9,12 +9,13 @@ from sqlalchemy import Select, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core.blog import front_matter
+from core.blog import front_matter, gate
 from core.blog.front_matter import Source
 from core.blog.models import BlogStamp, Post, PostPage, PostSlug
 from core.blog.rendering import RENDERER, Rendered, render, sanitise
 from core.direct import Hot, direct
 from core.errors import ClofyError, Kind, NotFound
+from core.media import library
 
 PAGE = 20
 LONGEST_SEARCH = 200  # characters
@@ -69,7 +70,7 @@ async def put(
     now: datetime,
     published_at: datetime,
 ) -> None:
-    """Make this the public page of the post. The same one again changes nothing."""
+    """Make this the public page of the post, which keeps the pictures it shows. The same one again changes nothing."""
     has = source.fields
     facts = {
         "revision": post.version,
@@ -96,6 +97,8 @@ async def put(
     facts["updated_at"] = now
     new = insert(PostPage).values(post_id=post.id, published_at=published_at, **facts)
     await session.execute(new.on_conflict_do_update(index_elements=["post_id"], set_=facts))
+    pictures = await library.of_files(session, gate.files(source, rendered))
+    await library.use(session, used_by=f"post:{post.id}", ids=[one.media.id for one in pictures.values()])
     await touch(session)
 
 
@@ -103,6 +106,7 @@ async def withdraw(session: AsyncSession, post_id: UUID) -> None:
     """Take the page of a post away, if there is one. Its addresses stay its own."""
     gone = await session.execute(delete(PostPage).where(PostPage.post_id == post_id).returning(PostPage.post_id))
     if gone.first() is not None:
+        await library.use(session, used_by=f"post:{post_id}", ids=[])
         await touch(session)
 
 

@@ -14,6 +14,7 @@ from core.blog.differences import Part, merged, three_way
 from core.blog.models import Post, PostRevision, PostState
 from core.blog.rendering import Rendered, render
 from core.errors import ClofyError, InvalidInput, Kind, NotFound
+from core.media import library
 from core.queue import TaskName
 
 LONGEST = 50_000  # characters of a source
@@ -167,7 +168,8 @@ async def examine(session: AsyncSession, text: str, *, post: Post) -> Draft:
     source = front_matter.read(text)
     rendered = render(source.body)
     dead = [f"/blog/{slug}" for slug in await pages.unknown(session, gate.slugs_linked(rendered) - {source.slug})]
-    findings = gate.findings(source, rendered, dead_links=sorted(dead))
+    pictures = await library.of_files(session, gate.files(source, rendered))
+    findings = gate.findings(source, rendered, dead_links=sorted(dead), pictures=pictures)
     owner = await pages.owner_of(session, source.slug) if source.slug else None
     if owner is not None and owner != post.id:
         findings.append("The slug is, or was, that of another post.")

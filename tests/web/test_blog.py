@@ -21,7 +21,7 @@ from core.blog.models import Post, PostPage, PostReader, PostReading, PostState
 from core.blog.rendering import RENDERER
 from core.database import transaction
 from tests.core.billing.kit import host, sign_in
-from tests.core.blog.kit import make_editor, make_post, source
+from tests.core.blog.kit import make_editor, make_picture, make_post, source
 from tests.makers import make_account
 from web.kept import FOR_CACHES, MOST
 
@@ -229,7 +229,8 @@ async def test_a_post_tells_search_engines_and_networks_what_it_is(visitor: Some
 
 
 async def test_feeds_and_sitemap_have_what_their_formats_ask_for(visitor: Somebody) -> None:
-    post, slug = await published(body="[here](/blog/search) \x0b ![A cat](/media/a.webp)", tags="cats")
+    _, path = await make_picture()
+    post, slug = await published(body=f"[here](/blog/search) \x0b ![A cat]({path})", tags="cats")
     origin = f"http://{host()}"
 
     feed = ElementTree.fromstring(await visitor.read("/blog/feed.atom"))  # noqa: S314  # our own
@@ -245,7 +246,7 @@ async def test_feeds_and_sitemap_have_what_their_formats_ask_for(visitor: Somebo
     content = mine.find(f"{ATOM}content")
     assert content is not None
     assert content.attrib == {"type": "html"}
-    assert f'src="{origin}/media/a.webp"' in (content.text or "")
+    assert f'src="{origin}{path}"' in (content.text or "")
     assert f'href="{origin}/blog/search"' in (content.text or "")
 
     answer = await visitor.get("/blog/feed.json")

@@ -7,6 +7,7 @@ from core.accounts.models import Role
 from core.blog import posts
 from core.blog.models import Post, PostState
 from core.database import transaction
+from core.media.models import Media, MediaFile, MediaState
 from tests.makers import make_account
 
 
@@ -24,6 +25,17 @@ def source(*, slug: str = "", title: str = "A good question", body: str = "Words
 async def make_editor() -> UUID:
     async with transaction() as session:
         return await make_account(session, role=Role.ADMIN)
+
+
+async def make_picture() -> tuple[UUID, str]:
+    """A picture that is ready, as rows: its id, and the path of its file, which nobody has stored."""
+    name = f"{uuid4().hex * 2}.webp"
+    async with transaction() as session:
+        media = Media(name="cat.jpg", size=1, state=MediaState.READY, width=1, height=1, colour="#000000")
+        session.add(media)
+        await session.flush()
+        session.add(MediaFile(media_id=media.id, name=name, width=1, height=1, size=1))
+    return media.id, f"/media/{name}"
 
 
 async def make_post(text: str, editor: UUID, *, to: PostState = PostState.PUBLISHED) -> Post:

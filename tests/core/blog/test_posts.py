@@ -14,8 +14,10 @@ from core.blog.pages import Moved, SlugTaken
 from core.database import transaction
 from core.errors import InvalidInput, NotFound
 from core.jobs import Job
+from core.media import library
+from core.media.library import MediaInUse
 from core.queue import TaskName
-from tests.core.blog.kit import make_editor, make_post, source
+from tests.core.blog.kit import make_editor, make_picture, make_post, source
 from tests.workers.here import Here
 
 pytestmark = pytest.mark.usefixtures("house")
@@ -166,6 +168,7 @@ async def test_an_old_address_leads_to_the_new_one_for_ever_and_to_no_other_post
     [
         ("![](/media/a.webp)", "has no alternative text"),
         ("![A cat](https://elsewhere.example/a.png)", "not one of our own media"),
+        ("![A cat](/media/a.webp)", "There is no picture"),
         ("# Big\n\nWords.", "begin with ##"),
         ("## Part\n\n#### Deep\n\nWords.", "one is left out"),
         ("[gone](/blog/there-is-no-such-post)", "leads nowhere"),
@@ -181,6 +184,23 @@ async def test_the_gate_says_what_readers_would_miss(editor: UUID, body: str, fi
 
     assert any(finding in one for one in refused.value.facts["findings"])  # type: ignore[attr-defined]
     assert await state_of(post) == PostState.DRAFT
+
+
+async def test_a_picture_stays_for_as_long_as_a_public_post_shows_it(editor: UUID) -> None:
+    cat, cat_path = await make_picture()
+    cover, cover_path = await make_picture()
+    text = source(body=f"![A cat]({cat_path})", cover=cover_path, cover_alt="A house")
+    post = await make_post(text, editor)
+
+    for media_id in (cat, cover):
+        with pytest.raises(MediaInUse):
+            async with transaction() as session:
+                await library.remove(session, media_id)
+    await move(post, PostState.ARCHIVED)
+
+    async with transaction() as session:
+        await library.remove(session, cat)
+        await library.remove(session, cover)
 
 
 async def test_a_scheduled_post_is_published_when_its_time_has_come_and_once(editor: UUID) -> None:
