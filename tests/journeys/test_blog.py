@@ -1,7 +1,8 @@
 """The blog as it is written and read, in a real Chromium; and what must not run there, with its last guard off."""
 
+import base64
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
@@ -11,13 +12,17 @@ import pytest
 from playwright.async_api import Browser, Page, async_playwright, expect
 
 from core.blog.rendering import RENDERER, render
+from sandbox.azurite import is_installed
+from sandbox.processes import Child
 from tests.core.blog.kit import source
 from tests.core.blog.vectors import VECTORS
-from tests.house import Stack
+from tests.core.media import files
+from tests.house import MODULE, ROOT, Stack
 from tests.journeys.chromium import Window, launch
 from tests.journeys.person import Person
 from tests.journeys.test_money_pages import make_admin
 
+WIDTH = "(one) => one.decode().then(() => one.naturalWidth)"
 RUNS = "window.alert = () => { document.documentElement.dataset.ran = 'yes'; };"
 # Each thing in what people wrote that could still run, should nobody have pressed or passed it.
 SUSPICIOUS = """() => [...document.querySelectorAll(".prose *, .posts *")].filter((one) =>
@@ -238,4 +243,63 @@ async def test_two_editors_at_once_see_what_both_did_and_lose_nothing(stack: Sta
         assert last["source"] == base.replace("First.", "First, left.").replace("Third.", "Third, right.")
         kept = (await one.call("GET", f"/api{path.replace('blog', 'posts')}/revisions")).json()["revisions"]
         assert sorted(row["number"] or 0 for row in kept) == [0, 1, 2, 3]
+    assert faults == []
+
+
+@pytest.fixture
+def pictured(stack: Stack) -> Iterator[Stack]:
+    """With a place for pictures, and the worker that makes them."""
+    if not is_installed():
+        pytest.skip("npm could not install Azurite on this machine")
+    stack.azurite.start()
+    flags = "-A workers.app worker -P prefork -c 1 -Q media -n media@%h --without-gossip --without-mingle"
+    log = stack.directory / "log" / "media.log"
+    alive = stack.directory / "media.alive"
+    environ = stack.environ | {"CLOFY_ALIVE_FILE": str(alive)}
+    worker = Child("media", [*MODULE, "celery", *flags.split()], log=log, environ=environ, directory=ROOT)
+    worker.start()
+    yield stack
+    worker.stop(seconds=10)
+
+
+async def test_a_picture_is_dropped_on_the_text_and_chosen_again(pictured: Stack, chromium: Browser) -> None:
+    slug = f"seen-{uuid4().hex}"
+    content = base64.b64encode(files.saved(files.drawn(size=(400, 300)), "PNG")).decode()
+    async with admin_of(pictured) as admin:
+        made = await admin.call("POST", "/api/admin/posts", json={"source": source(slug=slug)})
+        async with Window.at(pictured, chromium, person=admin) as desk:
+            await desk.goto(f"/admin/blog/{made.json()['id']}")
+            dropped = await desk.page.evaluate_handle(
+                """(content) => {
+                    const dropped = new DataTransfer();
+                    const bytes = Uint8Array.from(atob(content), (one) => one.charCodeAt(0));
+                    dropped.items.add(new File([bytes], "cat.png", { type: "image/png" }));
+                    return dropped;
+                }""",
+                content,
+            )
+            await desk.page.dispatch_event("#source", "drop", {"dataTransfer": dropped})
+            shown = desk.see("[data-preview] img")
+            await expect(shown).to_have_attribute("src", re.compile("^/media/"), timeout=60_000)
+            await desk.page.keyboard.type("A cat")
+            await expect(shown).to_have_attribute("alt", "A cat")
+            assert (
+                await desk.see("[data-preview] img").evaluate("(one) => one.decode().then(() => one.naturalWidth)") > 0
+            )
+            await desk.page.keyboard.press("Control+s")
+            await expect(desk.see("[data-saved]")).to_have_text("Saved")
+
+            await desk.see("[data-choose-picture]").click()
+            await expect(desk.see("[data-pictures] img")).to_have_attribute("alt", "cat.png")
+            faults = await desk.accessibility_faults()
+            await desk.see("[data-pictures] button").click()
+            await expect(shown).to_have_count(2)
+            await desk.page.keyboard.type("The same cat")
+            await expect(desk.see("[data-findings] li")).to_have_count(0)
+            await desk.see("[data-to=published]").click()
+            await expect(desk.see("[data-state=published]")).to_have_text("Published")
+
+            await desk.goto(f"/blog/{slug}")
+            assert await desk.see(".prose img").first.evaluate(WIDTH) > 0
+
     assert faults == []

@@ -2,6 +2,7 @@
 
 import { call, Problem } from "./api.js";
 import { say, showTrouble } from "./page.js";
+import { pictures } from "./pictures.js";
 
 const SAVE_AFTER = 1500; // ms without a key
 const PREVIEW_AFTER = 300;
@@ -122,6 +123,20 @@ function wrap(before, after) {
   if (!words) text.selectionStart = text.selectionEnd = start + before.length;
   changed();
 }
+
+// In a paragraph of its own: after the line of the cursor, or at the end if that is among the fields. Its alternative
+// text is left to be written, and is selected for it: without one nothing is published.
+function insert(picture) {
+  const words = "what it shows";
+  const fields = text.value.match(/^---\n[\s\S]*?\n---\n/)?.[0].length ?? 0;
+  const line = text.value.indexOf("\n", text.selectionEnd);
+  const start = text.selectionEnd < fields || line < 0 ? text.value.length : line;
+  text.setRangeText(`\n\n![${words}](${picture.src})`, start, start, "end");
+  text.focus();
+  text.setSelectionRange(start + 4, start + 4 + words.length);
+  changed();
+}
+pictures({ text, insert, tell });
 
 const KEYS = { b: () => wrap("**", "**"), i: () => wrap("*", "*"), k: () => wrap("[", "](https://)"), s: () => save() };
 
