@@ -32,7 +32,9 @@ class Action(StrEnum):
     RESET_ASKED = "reset_asked"
     PASSWORD_RESET = "password_reset"  # noqa: S105  # the name of what was done
     PASSWORD_CHANGED = "password_changed"  # noqa: S105  # the name of what was done
+    EMAIL_CHANGE_ASKED = "email_change_asked"
     EMAIL_CHANGED = "email_changed"
+    EMAIL_CHANGE_STOPPED = "email_change_stopped"
     PROFILE_CHANGED = "profile_changed"
     STEPPED_UP = "stepped_up"
     SECOND_FACTOR = "second_factor"

@@ -24,6 +24,7 @@ from web.security import set_cookie, site
 from web.session import anyone, signed_in
 from web.shapes import CodeSent, ProfileFacts, Sessions
 from web.sign_in import Email, Password, session_token, signed_out
+from web.waiting import wait_for
 
 blueprint = Blueprint("accounts", __name__)
 
@@ -70,7 +71,7 @@ async def register(data: NewAccount) -> ResponseReturnValue:
     """Register. The answer is the same whether or not the address is known; a mail says what follows."""
     _check_not_refused()
     try:
-        await registration.register(
+        mail = await registration.register(
             email=data.email,
             password=data.password,
             name=data.name,
@@ -83,7 +84,7 @@ async def register(data: NewAccount) -> ResponseReturnValue:
     except TooYoung:
         g.refused_for_age = True
         raise
-    return {"state": "code_sent"}, 202
+    return wait_for(mail)
 
 
 @blueprint.after_request
@@ -109,8 +110,7 @@ async def verify(data: Verification) -> ResponseReturnValue:
 @takes(Resend)
 async def resend(data: Resend) -> ResponseReturnValue:
     """Ask for a new code, in the browser that registered. The answer is always the same."""
-    await registration.resend_code(email=data.email, browser=browser(), caller=caller())
-    return {"state": "code_sent"}, 202
+    return wait_for(await registration.resend_code(email=data.email, browser=browser(), caller=caller()))
 
 
 @blueprint.get("/api/sessions")

@@ -12,6 +12,7 @@ from core import jobs as core_jobs
 from core.telemetry import start_logging
 from web import (
     accounts,
+    addresses,
     admin,
     admin_mail,
     audit,
@@ -38,6 +39,7 @@ from web import (
     security,
     session,
     sign_in,
+    waiting,
 )
 from web.pages import admin_mail as admin_mail_pages
 from web.pages import blog as blog_pages
@@ -64,6 +66,8 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     media.blueprint,
     admin_mail.blueprint,
     passwords.blueprint,
+    waiting.blueprint,
+    addresses.blueprint,
     pages.blueprint,
     factor_pages.blueprint,
     blog.blueprint,

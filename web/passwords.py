@@ -13,6 +13,7 @@ from web.openapi import answers
 from web.session import anyone, fresh
 from web.shapes import CodeSent, PasswordStrength, SignedInFacts
 from web.sign_in import Email, Password, session_token, signed_in_answer
+from web.waiting import wait_for
 
 blueprint = Blueprint("passwords", __name__)
 
@@ -57,8 +58,7 @@ async def measure(data: Proposal) -> ResponseReturnValue:
 @takes(Forgotten)
 async def ask_for_reset(data: Forgotten) -> ResponseReturnValue:
     """Ask for a code to set a new password. The answer is the same whether or not the address is known."""
-    await reset.ask(email=data.email, browser=browser(), caller=caller())
-    return {"state": "code_sent"}, 202
+    return wait_for(await reset.ask(email=data.email, browser=browser(), caller=caller()))
 
 
 @blueprint.post("/api/password-reset/confirm")

@@ -47,6 +47,11 @@ class CodeSent(TypedDict):
     state: Literal["code_sent"]
 
 
+class MailState(TypedDict):
+    state: Literal["queued", "sending", "deferred", "accepted", "refused", "failed", "withheld"]
+    words: str  # what it means, and what to do
+
+
 class PasswordStrength(TypedDict):
     score: int  # 0, guessed at once, to 4
     rule: str | None  # the one that it breaks; null if it may be set

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID, uuid4
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.accounts.models import AccountCode
@@ -23,6 +23,8 @@ TRIES = 5  # for each code (security.md 31)
 SENDS, SENDS_IN = 5, timedelta(minutes=10)  # for each account
 SENDS_OF_ONE_BROWSER = 3  # of those, so that a stranger who registers an address does not use all of them up
 VERIFY_EMAIL, RESET_PASSWORD = "verify_email", "reset_password"
+CHANGE_EMAIL = "change_email"
+REGISTERED_AGAIN = "registered_again"  # of an address that has its account: nothing takes such a code
 PATTERN = r"^([0-9]{6}|[A-Za-z0-9_-]{43})$"  # short or long
 
 
@@ -49,22 +51,22 @@ def browser_hash(browser: str) -> bytes:
     return hashlib.sha256(browser.encode("utf-8", "surrogateescape")).digest()
 
 
-def _to_sign(code_id: UUID, code: str) -> bytes:
+def _to_sign(code_id: UUID, code: str, about: str = "") -> bytes:
     """What is kept of a code is keyed: six digits alone could be tried through from a stolen table."""
-    return b"code:" + code_id.bytes + code.encode()
+    return b"code:" + code_id.bytes + code.encode() + about.encode()
 
 
 def is_long(code: str) -> bool:
     return len(code) == 43
 
 
-def _link(code_id: UUID) -> str:
-    return base64.urlsafe_b64encode(sign(b"link:" + code_id.bytes)).rstrip(b"=").decode()
+def _link(code_id: UUID, about: str) -> str:
+    return base64.urlsafe_b64encode(sign(b"link:" + code_id.bytes + about.encode())).rstrip(b"=").decode()
 
 
-def _is_link(code_id: UUID, code: str) -> bool:
+def _is_link(code_id: UUID, code: str, about: str) -> bool:
     try:
-        return is_signed(b"link:" + code_id.bytes, base64.urlsafe_b64decode(code + "="))
+        return is_signed(b"link:" + code_id.bytes + about.encode(), base64.urlsafe_b64decode(code + "="))
     except ValueError:
         return False
 
@@ -77,17 +79,18 @@ async def issue_code(
     purpose: str = VERIFY_EMAIL,
     registration: Registration | None = None,
     password_hash: str | None = None,
+    about: str = "",
 ) -> IssuedCode | None:
     """Make a code and void the same browser's earlier ones; None when enough were sent of late.
 
     registration: what the code of a registration proves
     password_hash: of now; the code of a reset is void once another one is set
+    about: what else the code is bound to, as the address that it proves; kept nowhere, and to be given with the code
 
     The caller holds the account's row lock, so that parallel askers are counted one after another.
     """
     mine = browser_hash(browser)
     of_account = (AccountCode.account_id == account_id, AccountCode.purpose == purpose)
-    await session.execute(delete(AccountCode).where(*of_account, AccountCode.created_at < func.now() - 2 * LIFE))
     recent = (
         await session.scalars(
             select(AccountCode.browser_hash).where(*of_account, AccountCode.created_at > func.now() - SENDS_IN)
@@ -95,19 +98,18 @@ async def issue_code(
     ).all()
     if len(recent) >= SENDS or sum(one == mine for one in recent) >= SENDS_OF_ONE_BROWSER:
         return None
-    await session.execute(
-        update(AccountCode)
-        .where(*of_account, AccountCode.browser_hash == mine, AccountCode.used_at.is_(None))
-        .values(used_at=func.now())
-    )
+    before = (*of_account, AccountCode.browser_hash == mine, AccountCode.used_at.is_(None))
     code_id = uuid4()
-    issued = IssuedCode(id=code_id, code=f"{secrets.randbelow(1_000_000):06}", link=_link(code_id))
-    session.add(
-        AccountCode(
+    issued = IssuedCode(id=code_id, code=f"{secrets.randbelow(1_000_000):06}", link=_link(code_id, about))
+    # In one statement: an address without an account costs as many (waiting.py), so that the time tells nothing.
+    await session.execute(
+        insert(AccountCode)
+        .add_cte(update(AccountCode).where(*before).values(used_at=func.now()).cte("voided"))
+        .values(
             id=issued.id,
             account_id=account_id,
             purpose=purpose,
-            code_hash=sign(_to_sign(issued.id, issued.code)),
+            code_hash=sign(_to_sign(issued.id, issued.code, about)),
             expires_at=func.now() + LIFE,
             browser_hash=mine,
             password_hash=registration.password_hash if registration else password_hash,
@@ -116,7 +118,6 @@ async def issue_code(
             created_at=func.clock_timestamp(),
         )
     )
-    await session.flush()
     return issued
 
 
@@ -139,13 +140,16 @@ async def use_code(session: AsyncSession, *, account_id: UUID, browser: str, cod
     return proven
 
 
-async def use_reset_code(session: AsyncSession, *, account_id: UUID, password_hash: str, code: str) -> bool:
-    """Try the code of a reset, once. It counts in any browser: whoever has it reads the owner's mail.
+async def use_bound_code(
+    session: AsyncSession, *, account_id: UUID, purpose: str, password_hash: str, code: str, about: str = ""
+) -> bool:
+    """Try the code of a reset or a new address, once. It counts in any browser: whoever has it reads that mail.
 
     password_hash: the account's own, now; a code from before another one was set is void
+    about: as it was issued
     """
-    rows = await _live(session, account_id=account_id, purpose=RESET_PASSWORD, code=code)
-    row = _fitting([row for row in rows if row.password_hash == password_hash], code)
+    rows = await _live(session, account_id=account_id, purpose=purpose, code=code)
+    row = _fitting([row for row in rows if row.password_hash == password_hash], code, about)
     if row is not None:
         await forget(session, account_id=account_id)
     return row is not None
@@ -165,11 +169,11 @@ async def _live(session: AsyncSession, *, account_id: UUID, purpose: str, code: 
     return list(await session.scalars(counted.returning(AccountCode)))
 
 
-def _fitting(rows: list[AccountCode], code: str) -> AccountCode | None:
+def _fitting(rows: list[AccountCode], code: str, about: str = "") -> AccountCode | None:
     fits = [
         row
         for row in rows
-        if (_is_link(row.id, code) if is_long(code) else is_signed(_to_sign(row.id, code), row.code_hash))
+        if (_is_link(row.id, code, about) if is_long(code) else is_signed(_to_sign(row.id, code, about), row.code_hash))
     ]
     return fits[0] if fits else None
 
@@ -180,13 +184,15 @@ async def forget(session: AsyncSession, *, account_id: UUID, purpose: str | None
     await session.execute(of_account.where(AccountCode.purpose == purpose) if purpose else of_account)
 
 
-async def latest_registration(session: AsyncSession, *, account_id: UUID, browser: str) -> Registration | None:
+async def latest_registration(
+    session: AsyncSession, *, account_id: UUID, browser: str, purpose: str = VERIFY_EMAIL
+) -> Registration | None:
     """What this browser last asked for, for a code that is sent again."""
     row = await session.scalar(
         select(AccountCode)
         .where(
             AccountCode.account_id == account_id,
-            AccountCode.purpose == VERIFY_EMAIL,
+            AccountCode.purpose == purpose,
             AccountCode.browser_hash == browser_hash(browser),
         )
         .order_by(AccountCode.created_at.desc(), AccountCode.id.desc())

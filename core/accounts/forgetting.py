@@ -10,6 +10,7 @@ from core import audit, limits
 from core.accounts.factors.models import Challenge, EmailCode, LostFactor, SignInAttempt, Totp
 from core.accounts.models import Account, AccountCode, WebSession
 from core.accounts.web_sessions import IDLE_END
+from core.mail.models import Delivery
 
 UNPROVEN_KEPT = timedelta(days=7)  # an address that nobody confirmed may be somebody's who never asked for this
 LOST_KEPT = timedelta(days=365)  # as the audit log
@@ -29,6 +30,9 @@ async def forget_ended(session: AsyncSession) -> dict[str, int]:
         "unconfirmed_apps": delete(Totp).where(Totp.confirmed_at.is_(None), Totp.created_at < func.now() - TRACES_KEPT),
         "lost_factors": delete(LostFactor).where(LostFactor.ended_at < func.now() - LOST_KEPT),
         "accounts": delete(Account).where(unproven),
+        "words_to_nobody": delete(Delivery).where(
+            Delivery.template == "no_account", Delivery.created_at < func.now() - UNPROVEN_KEPT
+        ),
     }
     counts = {
         name: cast("CursorResult[Any]", await session.execute(statement)).rowcount for name, statement in gone.items()

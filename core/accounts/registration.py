@@ -1,6 +1,6 @@
 """Becoming known: register, prove the address, ask for the code again. No answer tells whether an address is known."""
 
-from datetime import UTC, date, datetime
+from datetime import date
 from uuid import UUID
 
 from sqlalchemy import func, select
@@ -8,9 +8,9 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core import audit, limits
-from core.accounts import codes
+from core.accounts import codes, waiting
 from core.accounts.addresses import Address, parse_address
-from core.accounts.codes import Registration
+from core.accounts.codes import REGISTERED_AGAIN, VERIFY_EMAIL, Registration
 from core.accounts.models import Account
 from core.accounts.passwords import check_password, hash_password
 from core.accounts.web_sessions import end_all_sessions
@@ -57,8 +57,10 @@ async def register(
     browser: str,
     today: date,
     caller: Caller,
-) -> None:
-    """Take a registration, and mail a code to a new address or a word to a known one: the answer is the same.
+) -> UUID:
+    """Take a registration, and mail a code to a new address or a word to a known one; the ticket of that mail.
+
+    For both the same is done: rows that live as long as a code, one mail, as often as codes are sent.
 
     birth_date: decides and is kept nowhere
     browser: the cookie that tells this browser from another one
@@ -72,12 +74,20 @@ async def register(
     await check_password(password, about=(address.email, name, company))
     wanted = Registration(password_hash=await hash_password(password), name=name, company=company)
     async with transaction() as session:
-        account_id = await _unproven_account(session, address=address, wanted=wanted)
+        known = await _proven_account(session, address)
+        account_id = None if known else await _unproven_account(session, address=address, wanted=wanted)
         if account_id is not None:
             await audit.note(session, Action.REGISTERED, account_id=account_id, caller=caller)
-            await _mail_code(session, account_id=account_id, address=address, browser=browser, wanted=wanted)
-        else:
-            await _mail_known(session, address=address)
+            return await _mail_code(session, account_id=account_id, address=address, browser=browser, wanted=wanted)
+        known = known or await _proven_account(session, address)  # it was proven at this very moment
+        assert known is not None
+        await audit.note(session, Action.REGISTERED, account_id=known.id, caller=caller, outcome=Outcome.REFUSED)
+        return await _mail_known(session, account=known, browser=browser, wanted=wanted)
+
+
+async def _proven_account(session: AsyncSession, address: Address) -> Account | None:
+    proven = (Account.email_key == address.key, Account.email_verified_at.is_not(None))
+    return await session.scalar(select(Account).where(*proven).with_for_update())
 
 
 async def _unproven_account(session: AsyncSession, *, address: Address, wanted: Registration) -> UUID | None:
@@ -100,11 +110,11 @@ async def _unproven_account(session: AsyncSession, *, address: Address, wanted: 
 
 async def _mail_code(
     session: AsyncSession, *, account_id: UUID, address: Address, browser: str, wanted: Registration
-) -> None:
+) -> UUID:
     issued = await codes.issue_code(session, account_id=account_id, browser=browser, registration=wanted)
     if issued is None:
         logger.info("code_withheld", account_id=str(account_id))
-        return
+        return waiting.ticket()
     await send(
         session,
         key=f"verification:{issued.id}",
@@ -113,20 +123,34 @@ async def _mail_code(
         template="verification",
         facts={"code": issued.code, "link": issued.link, "email": address.email},
     )
+    return issued.id
 
 
-async def _mail_known(session: AsyncSession, *, address: Address) -> None:
-    """Tell the owner that somebody tried to register the address again; at most once an hour."""
-    found = (await session.execute(select(Account.id, Account.email).where(Account.email_key == address.key))).one()
-    hour = datetime.now(UTC).strftime("%Y-%m-%dT%H")
+async def _mail_known(session: AsyncSession, *, account: Account, browser: str, wanted: Registration) -> UUID:
+    """Tell the owner that somebody registers the address again. The caller holds the account's row lock.
+
+    The code is in no mail and proves nothing; its row counts the mails, as for an address that has no account.
+    """
+    issued = await codes.issue_code(
+        session, account_id=account.id, browser=browser, purpose=REGISTERED_AGAIN, registration=_nothing_of(wanted)
+    )
+    if issued is None:
+        logger.info("code_withheld", account_id=str(account.id))
+        return waiting.ticket()
     await send(
         session,
-        key=f"already_registered:{found.id}:{hour}",
-        account_id=found.id,
-        recipient=found.email,
+        key=f"already_registered:{issued.id}",
+        account_id=account.id,
+        recipient=account.email,
         template="already_registered",
-        facts={"email": found.email},
+        facts={"email": account.email},
     )
+    return issued.id
+
+
+def _nothing_of(wanted: Registration) -> Registration:
+    """As long as what was asked for, and none of it: of who is no owner of the account nothing is kept."""
+    return Registration(password_hash="-" * len(wanted.password_hash), name="-" * len(wanted.name), company=None)
 
 
 async def verify(*, email: str, code: str, browser: str, caller: Caller) -> None:
@@ -165,18 +189,21 @@ async def _try_code(session: AsyncSession, *, address: Address, code: str, brows
     return account.id
 
 
-async def resend_code(*, email: str, browser: str, caller: Caller) -> None:
-    """Mail a new code for what this browser registered; nothing, with the same answer, if it registered nothing."""
+async def resend_code(*, email: str, browser: str, caller: Caller) -> UUID:
+    """Mail anew for what this browser registered; nothing, with the same answer, if it registered nothing."""
     address = parse_address(email)
     await limits.admit(limits.MAILS, account=None, ip=caller.ip)
-    unproven = (Account.email_key == address.key, Account.email_verified_at.is_(None))
     async with transaction() as session:
-        account_id = await session.scalar(select(Account.id).where(*unproven).with_for_update())
-        if account_id is None:
-            return
-        wanted = await codes.latest_registration(session, account_id=account_id, browser=browser)
-        if wanted is not None:
-            await _mail_code(session, account_id=account_id, address=address, browser=browser, wanted=wanted)
+        account = await session.scalar(select(Account).where(Account.email_key == address.key).with_for_update())
+        if account is None:
+            return waiting.ticket()
+        purpose = VERIFY_EMAIL if account.email_verified_at is None else REGISTERED_AGAIN
+        wanted = await codes.latest_registration(session, account_id=account.id, browser=browser, purpose=purpose)
+        if wanted is None:
+            return waiting.ticket()
+        if purpose == REGISTERED_AGAIN:
+            return await _mail_known(session, account=account, browser=browser, wanted=wanted)
+        return await _mail_code(session, account_id=account.id, address=address, browser=browser, wanted=wanted)
 
 
 async def send_code_for(session: AsyncSession, *, account: Account, browser: str) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core import audit, limits
-from core.accounts import codes
+from core.accounts import codes, waiting
 from core.accounts.addresses import parse_address
 from core.accounts.codes import RESET_PASSWORD
 from core.accounts.factors import lost
@@ -27,21 +27,24 @@ from core.telemetry import log
 logger = log(__name__)
 
 
-async def ask(*, email: str, browser: str, caller: Caller) -> None:
-    """Mail a code to the address, if it has a proven account that is not disabled. Raises TooManyTries."""
+async def ask(*, email: str, browser: str, caller: Caller) -> UUID:
+    """Mail a code to the address, or the word that it has no account that is proven and not disabled; the ticket.
+
+    Raises TooManyTries.
+    """
     address = parse_address(email)
     await limits.admit(limits.MAILS, account=None, ip=caller.ip)
     proven = (Account.email_key == address.key, Account.email_verified_at.is_not(None), Account.disabled_at.is_(None))
     async with transaction() as session:
         account = await session.scalar(select(Account).where(*proven).with_for_update())
-        # For an unknown address too, so that both wait for the disk.
         known = account.id if account else None
         await audit.note(session, Action.RESET_ASKED, account_id=known, caller=caller)
-        if account is not None:
-            await _mail_code(session, account=account, browser=browser)
+        if account is None:
+            return await waiting.tell_nothing_there(session, address=address, browser=browser)
+        return await _mail_code(session, account=account, browser=browser)
 
 
-async def _mail_code(session: AsyncSession, *, account: Account, browser: str) -> None:
+async def _mail_code(session: AsyncSession, *, account: Account, browser: str) -> UUID:
     issued = await codes.issue_code(
         session,
         account_id=account.id,
@@ -51,7 +54,7 @@ async def _mail_code(session: AsyncSession, *, account: Account, browser: str) -
     )
     if issued is None:
         logger.info("code_withheld", account_id=str(account.id))
-        return
+        return waiting.ticket()
     await send(
         session,
         key=f"password_reset:{issued.id}",
@@ -60,6 +63,7 @@ async def _mail_code(session: AsyncSession, *, account: Account, browser: str) -
         template="password_reset",
         facts={"code": issued.code, "link": issued.link, "email": account.email, "name": account.name},
     )
+    return issued.id
 
 
 async def confirm(*, email: str, code: str, password: str, caller: Caller) -> None:
@@ -78,8 +82,12 @@ async def confirm(*, email: str, code: str, password: str, caller: Caller) -> No
         account = await session.scalar(
             select(Account).where(*usable, Account.email_verified_at.is_not(None)).with_for_update()
         )
-        done = account is not None and await codes.use_reset_code(
-            session, account_id=account.id, password_hash=account.password_hash, code=code
+        done = account is not None and await codes.use_bound_code(
+            session,
+            account_id=account.id,
+            purpose=RESET_PASSWORD,
+            password_hash=account.password_hash,
+            code=code,
         )
         if account is not None and done:
             await limits.succeeded(session, tried)

@@ -8,6 +8,7 @@ from quart.wrappers import Response
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from core.accounts.codes import REGISTERED_AGAIN
 from core.accounts.models import Account, AccountCode
 from core.mail.models import Delivery
 
@@ -59,7 +60,9 @@ async def live_codes(session: AsyncSession, email: str, *, form: str = "code") -
     ids = await session.scalars(
         select(AccountCode.id)
         .join(Account, Account.id == AccountCode.account_id)
-        .where(Account.email_key == email.lower(), AccountCode.used_at.is_(None))
+        .where(
+            Account.email_key == email.lower(), AccountCode.used_at.is_(None), AccountCode.purpose != REGISTERED_AGAIN
+        )
         .order_by(AccountCode.created_at)
     )
     by_key = {

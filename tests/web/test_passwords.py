@@ -113,7 +113,24 @@ async def test_no_answer_tells_whether_the_address_is_known(
     assert asked[0].status_code == asked[1].status_code == 202
     assert await asked[0].get_data() == await asked[1].get_data()
     assert {**confirmed[0], "request_id": ""} == {**confirmed[1], "request_id": ""}
-    assert await mailed(session, f"x{email}") == []
+    assert [mail.template for mail in await mailed(session, f"x{email}")] == ["no_account"]
+
+
+async def test_an_unknown_address_is_told_so_by_mail_as_often_as_a_known_one_gets_codes(
+    browser: Browser, stranger: Browser, session: AsyncSession, email: str
+) -> None:
+    states = [[await mail_state(stranger, await ask(stranger, one)) for _ in range(4)] for one in (email, f"X{email}")]
+    states += [[await mail_state(browser, await ask(browser, one)) for _ in range(3)] for one in (email, f"x{email}")]
+
+    assert states == [["queued"] * 3 + ["withheld"]] * 2 + [["queued"] * 2 + ["withheld"]] * 2
+    assert len(await mailed(session, f"x{email}")) == 5
+
+
+async def mail_state(browser: Browser, asked: Response) -> str:
+    """What the waiting page of this browser is told."""
+    assert asked.status_code == 202
+    state: str = (await (await browser.call("GET", "/api/mail-state")).get_json())["state"]
+    return state
 
 
 async def test_an_address_that_is_not_proven_or_an_account_that_is_disabled_gets_no_code(
@@ -126,8 +143,8 @@ async def test_an_address_that_is_not_proven_or_an_account_that_is_disabled_gets
     for one in (email, f"x{email}"):
         assert (await ask(stranger, one)).status_code == 202
 
-    assert [mail.template for mail in await mailed(session, email)] == ["verification"]
-    assert [mail.template for mail in await mailed(session, f"x{email}")] == ["verification"]
+    for one in (email, f"x{email}"):
+        assert [mail.template for mail in await mailed(session, one)] == ["verification", "no_account"]
 
 
 async def test_who_guesses_is_stopped_and_the_owner_is_not(

@@ -20,6 +20,7 @@ from web.pages.filters import FILTERS
 from web.pages.paths import local_path
 from web.pages.prices import LIMITS
 from web.session import admin_only, anyone, open_to_all, signed_in
+from web.waiting import mail_state
 
 YEAR = 365 * 24 * 3600  # seconds: the longest that caches honour (RFC 9111 has no more to say)
 
@@ -70,10 +71,11 @@ async def register() -> ResponseReturnValue:
 async def verify() -> ResponseReturnValue:
     """`?code=` only fills the field in: what reads links in mails for safety's sake must not use the code up."""
     next_path = local_path(request.args.get("next"), otherwise="")
-    facts = {"email": request.args.get("email", ""), "code": request.args.get("code", ""), "next": next_path}
+    facts: dict[str, object] = {"email": request.args.get("email", ""), "code": request.args.get("code", "")}
     async with transaction() as session:
         late = await queries.going_out_late(session)
-    return await page("verify.html", {**facts, "is_long": is_long(str(facts["code"])), "mails_late": late})
+    facts |= {"next": next_path, "mails_late": late, "mail": await mail_state()}
+    return await page("verify.html", {**facts, "is_long": is_long(str(facts["code"]))})
 
 
 @blueprint.get("/sign-in")

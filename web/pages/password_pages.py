@@ -1,4 +1,4 @@
-"""Pages of passwords: one that is lost, another one; and what was done to the account."""
+"""Pages of passwords and of the address: what is lost, another one; and what was done to the account."""
 
 from quart import Blueprint, g, request
 from quart.typing import ResponseReturnValue
@@ -8,6 +8,7 @@ from web import audit
 from web.known import remember
 from web.pages import page
 from web.session import anyone, fresh, signed_in
+from web.waiting import mail_state
 
 blueprint = Blueprint("password_pages", __name__)
 blueprint.after_request(remember)
@@ -24,13 +25,30 @@ async def forgot() -> ResponseReturnValue:
 async def reset() -> ResponseReturnValue:
     """`?code=` only fills the field in: what reads links in mails for safety's sake must not use the code up."""
     code = request.args.get("code", "")
-    return await page("reset.html", {"email": request.args.get("email", ""), "code": code, "is_long": is_long(code)})
+    facts = {"email": request.args.get("email", ""), "code": code, "is_long": is_long(code), "mail": await mail_state()}
+    return await page("reset.html", facts)
 
 
 @blueprint.get("/account/password")
 @fresh
 async def change() -> ResponseReturnValue:
     return await page("password.html")
+
+
+@blueprint.get("/account/email")
+@fresh
+async def change_email() -> ResponseReturnValue:
+    """`?code=` only fills the field in."""
+    code = request.args.get("code", "")
+    facts = {"email": request.args.get("email", ""), "code": code, "is_long": is_long(code), "mail": await mail_state()}
+    return await page("email.html", facts)
+
+
+@blueprint.get("/email-change/stop")
+@anyone
+async def stop_email_change() -> ResponseReturnValue:
+    """Only shows the button: what reads links in mails for safety's sake presses none."""
+    return await page("email_stop.html", {"link": request.args.get("link", "")})
 
 
 @blueprint.get("/account/history")

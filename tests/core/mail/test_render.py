@@ -20,6 +20,9 @@ FACTS: dict[str, dict[str, Any]] = {
     "verification": {"code": "012345", "link": LINK, "email": "ada+clofy@example.com"},
     "password_reset": {"code": "012345", "link": LINK, "email": "ada+clofy@example.com", "name": "Ada"},
     "already_registered": {"email": "ada@example.com"},
+    "email_change_code": {"code": "012345", "link": "x" * 43, "email": "ada@example.com", "name": "Ada"},
+    "email_change": {"name": "Ada", "new": "ada@example.org", "done": True, "link": "x"},
+    "no_account": {"email": "ada@example.com", "browser": "0f"},
     "receipt": {
         "name": "Ada & <b>Co</b>",
         "shown_number": "CC-000123",

@@ -12,7 +12,11 @@ from core.notices.models import Notice
 from tests.core.mail.test_render import FACTS
 from tests.makers import make_account
 
-ONLY_A_CODE = {"verification", "password_reset", "sign_in_code", "lost_factor_code", "test"}
+# Or what is no business of the account's: `no_account` has none; of a change of address it is told what was done.
+ONLY_A_CODE = {
+    *{"verification", "password_reset", "sign_in_code", "lost_factor_code", "test"},
+    *{"no_account", "email_change_code", "email_change"},
+}
 
 
 async def mail(session: AsyncSession, account_id: UUID | None, template: str, key: str | None = None) -> str:
