@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import cycle
 from typing import Any
 
 from sqlalchemy import select
@@ -25,6 +26,7 @@ FIRST_TOKEN_MS = 15_000  # so that all have been asked before the first one spea
 ON_A_SOCKET = 20  # answers: as many as a socket may watch
 MOST_MIB = 1.0  # an answer (issue 2, bar 9)
 IDLE_SECONDS = 40  # longer than what a socket does by itself: a look at its session each half minute, a ping
+TABS_OF_ONE = 19  # beside the first: web/places.py lets nobody have more
 SHAPES = ((10, 200), (50, 1000), (50, 200))  # slots, and milliseconds of an answer; the last asks more than a core has
 BACKLOG, QUICK_BACKLOG = 1200, 400
 MOST_GAP_MS = 20.0  # p99 (issue 2, bar 9)
@@ -94,10 +96,11 @@ def _cpu(house: MeasuredHouse) -> dict[str, int]:
 
 async def _idle_tabs(house: MeasuredHouse, count: int) -> dict[str, Any]:
     """What a socket costs the web that nobody speaks over: the slope from so many to twice as many."""
-    person = (await house.invite(1))[0]
-    sockets, seen, connections, web = [person.socket], [], [], house.web[0].pid
+    people = await house.invite(2 * count // TABS_OF_ONE + 1)
+    sockets, seen, connections, web = [person.socket for person in people], [], [], house.web[0].pid
+    in_turn = cycle(people)
     for _ in range(2):
-        sockets += [await person.open_tab() for _ in range(count)]
+        sockets += [await next(in_turn).open_tab() for _ in range(count)]
         await asyncio.sleep(1)  # what opening them left behind is gone then
         cpu = cpu_ns(web)
         await asyncio.sleep(IDLE_SECONDS)

@@ -56,6 +56,13 @@ CODE_GUESSES = Limit("code-guesses", account=_GUESSES, ip=_GUESSES, everybody=Wi
 MAILS = Limit("mails", ip=(Window(30, FIVE_MINUTES), Window(100, HOUR), Window(300, DAY)))
 
 
+# What costs us more than it costs to ask for.
+METER = Limit("meter", ip=(Window(200, FIVE_MINUTES),))  # of passwords, as they are typed
+CHALLENGES = Limit("challenges", ip=(Window(100, FIVE_MINUTES), Window(500, HOUR)))  # of passkeys, a row each
+CONSULTATIONS = Limit("consultations", account=(Window(60, FIVE_MINUTES), Window(500, DAY)))
+PAPERS = Limit("papers", account=(Window(60, FIVE_MINUTES), Window(300, HOUR)))  # PDFs and CSVs
+
+
 class TooManyTries(ClofyError):
     """That was tried too often; wait a little."""
 

@@ -7,6 +7,7 @@ from pydantic import StringConstraints
 from quart import Blueprint, g, request
 from quart.typing import ResponseReturnValue
 
+from core import limits
 from core.consultations import catalogue, conversation, queries
 from core.database import transaction
 from core.direct import Direct, direct
@@ -49,9 +50,10 @@ async def service(slug: str) -> ResponseReturnValue:
 
 @blueprint.post("/consultations")
 @signed_in
-@answers(Created, status=201, problems=(404,), keyed=True)
+@answers(Created, status=201, problems=(404, 429), keyed=True)
 @takes(NewConsultation)
 async def begin(data: NewConsultation) -> ResponseReturnValue:
+    await limits.admit(limits.CONSULTATIONS, account=str(g.account.id), ip="")
 
     async def create(unit: Direct) -> dict[str, Any]:
         return {"id": str(await conversation.begin(unit, account_id=g.account.id, service=data.service))}

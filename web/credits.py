@@ -9,6 +9,7 @@ from quart import Blueprint, Response, g, request
 from quart.typing import ResponseReturnValue
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from core import limits
 from core.consultations import queries
 from core.credits import ledger
 from core.credits import statement as statements
@@ -80,9 +81,10 @@ async def entries() -> ResponseReturnValue:
 @blueprint.get("/entries.csv")
 @signed_in
 @query(**FILTER)
-@answers("text/csv")
+@answers("text/csv", problems=(429,))
 async def entries_csv() -> ResponseReturnValue:
     """The whole statement, or what the filter leaves of it, as a spreadsheet reads it."""
+    await limits.admit(limits.PAPERS, account=str(g.account.id), ip="")
     response = Response(_csv(g.account.id, chosen(request.args)), content_type=CSV)
     response.headers["Content-Disposition"] = 'attachment; filename="clofy-statement.csv"'
     response.timeout = None  # it may be long; each of its pages is read in a transaction of its own

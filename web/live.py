@@ -20,23 +20,28 @@ from quart.typing import ResponseReturnValue
 from redis.exceptions import RedisError
 from werkzeug.datastructures import Headers
 
-from core import jobs, streams
+from core import jobs, limits, streams
 from core.accounts.web_sessions import FROM_LIVE, SignedIn, find_session, token_hash
 from core.database import is_away
 from core.direct import Hot, direct
 from core.errors import ClofyError, NotFound, Unavailable
 from core.jobs import Glimpse
 from core.notices import inbox
+from core.settings import settings
 from core.streams import Event
-from web import endings, security
+from core.telemetry import log
+from web import endings, places, security
+from web.callers import client_ip
 from web.hub import Hub, Watch, end_all
 from web.openapi import answers
 from web.session import signed_in
 from web.shapes import Ticket
+from web.sparing import Sparing
 
 blueprint = Blueprint("live", __name__)
 
 TICKET_SECONDS = 30
+MOST_TICKETS = 60  # of an account within them: all its tabs come back at once, and once more
 HELLO_SECONDS = 10
 LIFE_SECONDS = 4 * 3600  # the edge cuts at four hours (security.md 85); clients come back where they were
 RECHECK_SECONDS = 30  # how late a session that has ended ends its sockets where web/endings.py did not hear of it
@@ -55,20 +60,32 @@ _WATCHED = Hot(
 )
 
 
+logger = log(__name__)
+_full = Sparing()
+
+
 class LiveUnavailable(Unavailable):
     """The live channel is not available at the moment; your answers come by polling meanwhile."""
 
 
 @blueprint.post("/api/live-ticket")
 @signed_in
-@answers(Ticket)
+@answers(Ticket, problems=(429,))
 async def make_ticket() -> ResponseReturnValue:
     """A ticket for one socket, within 30 seconds, bound to this session."""
-    ticket = secrets.token_urlsafe(24)
+    ticket, count = secrets.token_urlsafe(24), f"tickets:{g.account.id}"
     try:
-        await hub().redis.set(f"ticket:{ticket}", str(g.account.session_id), ex=TICKET_SECONDS)
+        async with hub().redis.pipeline(transaction=False) as pipe:
+            pipe.set(f"ticket:{ticket}", str(g.account.session_id), ex=TICKET_SECONDS)
+            pipe.incr(count)
+            pipe.expire(count, TICKET_SECONDS, nx=True)
+            _, made, _ = await pipe.execute()
+            if made > MOST_TICKETS:
+                await hub().redis.delete(f"ticket:{ticket}")
     except (RedisError, OSError) as error:
         raise LiveUnavailable from error
+    if made > MOST_TICKETS:
+        raise limits.TooManyTries(retry_after=TICKET_SECONDS)
     return {"ticket": ticket, "expires_in": TICKET_SECONDS}
 
 
@@ -306,6 +323,17 @@ class LiveSockets:
     async def _serve(self, scope: Any, receive: Any, send: Any) -> None:
         await receive()  # websocket.connect
         headers = Headers([(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]])
+        peer = (scope.get("client") or ("",))[0]
+        network = _network(client_ip(settings().edge, headers, peer))
+        try:
+            with places.for_caller(network):
+                await self._admit(scope, headers, receive, send)
+        except places.Full as full:
+            if times := _full.times(full.args):
+                logger.warning("sockets_full", of=str(full), ip=network, times=times)
+            await _refuse_for_now(scope, send)
+
+    async def _admit(self, scope: Any, headers: Headers, receive: Any, send: Any) -> None:
         token = _cookie(headers, self.site.session_cookie)
         account = None
         try:
@@ -322,10 +350,27 @@ class LiveSockets:
         if account is None:
             await send({"type": "websocket.close", "code": POLICY})  # before it is accepted: the server answers 403
             return
-        await send({"type": "websocket.accept"})
-        socket = Socket(receive, send, token, account)
-        with endings.held(account.session_id, socket.doubt.set), endings.held(account.id, socket.news.set):
-            await socket.serve()
+        with places.place(f"account:{account.id}", places.MOST_OF_ACCOUNT):
+            await send({"type": "websocket.accept"})
+            socket = Socket(receive, send, token, account)
+            with endings.held(account.session_id, socket.doubt.set), endings.held(account.id, socket.news.set):
+                await socket.serve()
+
+
+async def _refuse_for_now(scope: Any, send: Any) -> None:
+    """Before the socket is accepted: 429 where the server can say it, else its 403."""
+    if "websocket.http.response" not in (scope.get("extensions") or {}):
+        await send({"type": "websocket.close", "code": TRY_AGAIN})
+        return
+    later = [(b"retry-after", b"30"), (b"content-length", b"0")]
+    await send({"type": "websocket.http.response.start", "status": 429, "headers": later})
+    await send({"type": "websocket.http.response.body", "body": b""})
+
+
+def _network(ip: str) -> str:
+    """Whose sockets are counted together; nobody's where no person can be told from another: on this machine."""
+    network = limits.network(ip)
+    return "" if network == "::1" or network.startswith("127.") else network
 
 
 def _cookie(headers: Headers, name: str) -> str:

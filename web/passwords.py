@@ -4,7 +4,8 @@ from pydantic import Field
 from quart import Blueprint, Response, g
 from quart.typing import ResponseReturnValue
 
-from core.accounts import codes, passwords, reset
+from core import limits
+from core.accounts import codes, passwords, reset, strength
 from core.errors import NotFound
 from web.callers import browser, caller
 from web.inputs import Input, takes
@@ -44,11 +45,12 @@ class PasswordChange(Input):
 
 @blueprint.post("/api/password-strength")
 @anyone
-@answers(PasswordStrength)
+@answers(PasswordStrength, problems=(429,))
 @takes(Proposal)
 async def measure(data: Proposal) -> ResponseReturnValue:
     """How hard a password is to guess, for the meter beside the field. Nothing is kept."""
-    found = await passwords.assess(data.password, about=(data.email, data.name, data.company))
+    await limits.admit(limits.METER, account=None, ip=caller().ip)
+    found = await passwords.assess(data.password, about=(data.email, data.name, data.company), line=strength.METER)
     return {"score": found.score, "rule": found.rule}
 
 

@@ -7,6 +7,7 @@ from uuid import UUID
 from quart import Blueprint, Response, g, request
 from quart.typing import ResponseReturnValue
 
+from core import limits
 from core.billing import bundles, receipt_pdf, receipts
 from core.billing.models import Purchase, Receipt
 from core.billing.money import format_money
@@ -56,9 +57,10 @@ def shown(receipt: Receipt, purchase: Purchase) -> dict[str, Any]:
 
 @blueprint.get("/<number>.pdf")
 @signed_in
-@answers("application/pdf")
+@answers("application/pdf", problems=(429,))
 async def pdf(number: str) -> ResponseReturnValue:
     """A receipt of one's own, with what was returned until now."""
+    await limits.admit(limits.PAPERS, account=str(g.account.id), ip="")
     async with transaction() as session:
         sold = await receipts.sold(session, receipts.number_of(number), account_id=g.account.id)
     content = await asyncio.to_thread(receipt_pdf.render, sold, seller=settings().seller)

@@ -134,10 +134,10 @@ async def end_attempt(response: Response) -> None:
 
 @blueprint.post("/api/session/passkey/options")
 @anyone
-@answers(PasskeyOptions, problems=(401,))
+@answers(PasskeyOptions, problems=(401, 429))
 async def ask_for_passkey() -> ResponseReturnValue:
     """What a passkey is to sign: for the second step if one is waited for, else to sign in by it alone."""
-    return {"options": await sign_in.ask_for_passkey(attempt=attempt(), browser=browser())}
+    return {"options": await sign_in.ask_for_passkey(attempt=attempt(), browser=browser(), caller=caller())}
 
 
 @blueprint.post("/api/session/passkey")

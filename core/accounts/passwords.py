@@ -53,16 +53,19 @@ class Assessment:
     rule: str | None
 
 
-async def assess(password: str, *, about: Collection[str | None] = ()) -> Assessment:
+async def assess(
+    password: str, *, about: Collection[str | None] = (), line: strength.Line = strength.DECIDES
+) -> Assessment:
     """How good a password is, as far as we can tell by ourselves. No rule on kinds of characters, on purpose.
 
     about: what is known of the person: address, name, company
+    line: where it waits; the meter's keeps out nobody who sets a password
     """
     text = normalise(password)
     if len(text.encode()) > MAX_BYTES:
         return Assessment(0, f"must have at most {MAX_BYTES} bytes")
     around = strength.words_around(*about)
-    score = await strength.guessability(text, around)
+    score = await strength.guessability(text, around, line)
     if len(text) < MIN_LENGTH:
         return Assessment(min(score, 2), f"must have at least {MIN_LENGTH} characters")
     if strength.is_common(text):

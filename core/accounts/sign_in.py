@@ -257,8 +257,12 @@ async def _tell_of_recovery(session: AsyncSession, account_id: UUID, caller: Cal
     await tell(session, account_id=account_id, what=what, caller=caller)
 
 
-async def ask_for_passkey(*, attempt: str | None, browser: str) -> dict[str, Any]:
-    """What the browser is to sign: for the second step of this attempt, or to sign in without one."""
+async def ask_for_passkey(*, attempt: str | None, browser: str, caller: Caller) -> dict[str, Any]:
+    """What the browser is to sign: for the second step of this attempt, or to sign in without one.
+
+    Raises AttemptOver, TooManyTries.
+    """
+    await limits.admit(limits.CHALLENGES, account=None, ip=caller.ip)
     async with transaction() as session:
         if attempt is None:
             return await passkeys.ask_to_sign(session, account_id=None, bound_to=token_hash(browser))

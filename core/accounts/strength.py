@@ -32,11 +32,16 @@ class Busy(Unavailable):
     retry_after = 3.0
 
 
-class _Pool:
-    """One thread: an estimate is Python all the way, and holds what the event loop needs too."""
+class Line:
+    """One thread, and how much waits for it: an estimate is Python all the way, and holds what the loop needs too."""
 
-    thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="zxcvbn")
-    waiting = 0
+    def __init__(self, name: str) -> None:
+        self.thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"zxcvbn-{name}")
+        self.waiting = 0
+
+
+DECIDES = Line("decides")  # what a password may be refused for
+METER = Line("meter")  # what is asked while one is typed
 
 
 def words_around(*facts: str | None) -> list[str]:
@@ -58,21 +63,21 @@ def is_known(password: str, around: Iterable[str]) -> bool:
     return len(re.sub(r"[\W_]", "", left)) < LEFT and any(word in password.casefold() for word in around)
 
 
-async def guessability(password: str, around: Iterable[str]) -> int:
+async def guessability(password: str, around: Iterable[str], line: Line = DECIDES) -> int:
     """zxcvbn's score, 0 (guessed at once) to 4. Off the loop; raises Busy when too many wait."""
     if len(LEET & set(password)) > MOST_LEET:
         return 4  # zxcvbn would take seconds to find nothing in it
     parts = {part for part in (password[:READ], password[-READ:]) if part}
-    if _Pool.waiting >= WAITING:
+    if line.waiting >= WAITING:
         raise Busy
-    _Pool.waiting += 1
+    line.waiting += 1
     try:
         loop = asyncio.get_running_loop()
         inputs = list(around)
-        scores = await loop.run_in_executor(_Pool.thread, lambda: [_score(part, inputs) for part in parts])
+        scores = await loop.run_in_executor(line.thread, lambda: [_score(part, inputs) for part in parts])
         return max(scores, default=0)
     finally:
-        _Pool.waiting -= 1
+        line.waiting -= 1
 
 
 def _score(part: str, inputs: list[str]) -> int:

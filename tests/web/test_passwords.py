@@ -1,5 +1,6 @@
 """A new password by a code to the owner's address, for nobody else; and another one by who knows the old one."""
 
+from dataclasses import replace
 from uuid import uuid4
 
 import pytest
@@ -10,10 +11,12 @@ from quart.wrappers import Response
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core import audit
+from core import audit, limits
 from core.accounts.models import Account
 from core.audit import Action
+from tests.web.account_kit import Owner, signed_in
 from tests.web.browser import PASSWORD, Browser, live_codes, mailed, problem, wrong
+from web import callers
 from web.audit import WORDS
 
 NEW = "seven umbrellas for one walrus"
@@ -273,3 +276,29 @@ async def test_weaker_hashes_are_made_anew_at_sign_in(
     again = (await session.scalars(query)).one()
     assert again not in (weak, kept)
     assert "m=19456,t=2,p=1" in again
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "body"),
+    [
+        ("METER", "POST /api/password-strength", {"password": "violet otters juggle at noon"}),
+        ("CHALLENGES", "POST /api/session/passkey/options", None),
+        ("CONSULTATIONS", "POST /api/consultations", {"service": "general-advisor"}),
+        ("PAPERS", "GET /api/credits/entries.csv", None),
+        ("PAPERS", "GET /api/receipts/CC-000001.pdf", None),
+    ],
+)
+async def test_what_costs_us_is_not_asked_for_without_end(
+    app: Quart, monkeypatch: pytest.MonkeyPatch, name: str, asked: str, body: dict[str, str] | None
+) -> None:
+    limit, one = getattr(limits, name), (limits.Window(1, limits.HOUR),)
+    fewer = replace(limit, name=f"{name} of a test", account=limit.account and one, ip=limit.ip and one)
+    monkeypatch.setattr(limits, name, fewer)
+    monkeypatch.setattr(callers, "NO_NETWORK", "")  # so that the peer of a test counts as an address
+    browser = await signed_in(app, await Owner.made())
+
+    method, path = asked.split()
+    answers = [await browser.call(method, path, body) for _ in range(2)]
+
+    assert answers[0].status_code in (200, 201, 404)
+    assert answers[1].status_code == 429

@@ -88,6 +88,17 @@ async def test_estimates_wait_for_each_other_and_not_without_end(monkeypatch: py
     assert [isinstance(one, strength.Busy) for one in told] == [False, False, True, True]
 
 
+async def test_a_full_meter_keeps_nobody_from_setting_a_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(strength, "WAITING", 1)
+    metered = asyncio.create_task(strength.guessability("correct horse battery", (), strength.METER))
+    await asyncio.sleep(0)
+
+    with pytest.raises(strength.Busy):
+        await strength.guessability("correct horse battery", (), strength.METER)
+    await check_password("violet otters juggle at noon")
+    await metered
+
+
 async def test_an_unknown_address_costs_as_much_work_as_a_known_one(monkeypatch: pytest.MonkeyPatch) -> None:
     kept = await hash_password("correct horse battery staple")
     await verify_password(None, "the first one makes the hash that no password fits")
