@@ -41,6 +41,7 @@ class Limit:
     everybody: Window | None = None
 
 
+NETWORKS_OF_ONE = 10  # what a /48 may try, in tries of a /64: below what all may, so that one host does not use that up
 FIVE_MINUTES, HOUR, DAY = timedelta(minutes=5), timedelta(hours=1), timedelta(days=1)
 
 # security.md 12 and 29 give the numbers by account and of all; by address they leave room for an office behind one.
@@ -93,6 +94,7 @@ class Try:
     account: bytes | None
     ip: bytes | None
     at: datetime | None
+    wide: bytes | None = None
 
 
 def _key(limit: Limit, *parts: str) -> bytes:
@@ -109,6 +111,16 @@ def network(ip: str) -> str:
     if not isinstance(address, IPv6Address):
         return str(address)
     return str(address.ipv4_mapped or ip_network((address, 64), strict=False))
+
+
+def _wide_network(ip: str) -> str | None:
+    """What a site of IPv6 may have altogether, a /48 with 65,536 of those; None for other addresses."""
+    try:
+        address = ip_address(ip)
+    except ValueError:
+        return None
+    is_wide = isinstance(address, IPv6Address) and address.ipv4_mapped is None
+    return str(ip_network((address, 48), strict=False)) if is_wide else None
 
 
 _COUNT = text("""
@@ -137,15 +149,19 @@ async def admit(limit: Limit, *, account: str | None, ip: str, browser: str = ""
     """
     of_account = _key(limit, "account", account, browser) if account is not None and limit.account else None
     of_ip = _key(limit, "ip", network(ip)) if ip and limit.ip else None
+    wide = _wide_network(ip)
+    of_wide = _key(limit, "wide", wide) if wide is not None and limit.ip else None
     at = None
     async with transaction() as session:
         if of_account is not None:
             at = await _count(session, of_account, limit.account)
         if of_ip is not None:
             at = await _count(session, of_ip, limit.ip)
+        if of_wide is not None:
+            at = await _count(session, of_wide, [Window(limit.ip[0].most * NETWORKS_OF_ONE, limit.ip[0].within)])
         if limit.everybody is not None and not browser:
             await _count_all(session, limit, limit.everybody)
-    return Try(account=of_account, ip=of_ip, at=at)
+    return Try(account=of_account, ip=of_ip, at=at, wide=of_wide)
 
 
 async def _count(session: AsyncSession, key: bytes, windows: Sequence[Window]) -> datetime:
@@ -182,7 +198,7 @@ async def succeeded(session: AsyncSession, one: Try, *, clear_account: bool = Fa
     """
     if one.account is not None and clear_account:
         await session.execute(delete(LimitCount).where(LimitCount.key == one.account))
-    for key in (one.account, one.ip):
+    for key in (one.account, one.ip, one.wide):
         if key is not None:
             await session.execute(_GIVE_BACK, {"key": key, "at": one.at})
 

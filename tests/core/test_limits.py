@@ -56,6 +56,15 @@ async def test_of_many_at_once_no_more_get_through_than_fit() -> None:
     assert sum(answers) == 3
 
 
+async def test_a_host_with_a_wide_network_does_not_use_up_what_all_have() -> None:
+    few = Limit("wide", ip=(Window(1, HOUR),), everybody=Window(15, DAY))
+
+    tried = [await let_in(few, ip=f"2001:db8:7:{number:x}::1") for number in range(20)]
+
+    assert tried == [True] * limits.NETWORKS_OF_ONE + [False] * 10
+    assert await let_in(few, ip="2001:db8:8::1")
+
+
 async def test_an_address_is_counted_over_all_accounts_and_a_network_of_ipv6_is_one() -> None:
     by_one = [await let_in(ip="203.0.113.7") for _ in range(5)]
     by_its_network = [await let_in(Limit("v6", ip=FEW.ip), ip=f"2001:db8::{n}", account=None) for n in range(1, 6)]
@@ -127,7 +136,7 @@ async def test_counts_are_forgotten_when_their_longest_window_has_passed() -> No
         await session.execute(text("update limit_counts set forget_at = now() - make_interval(secs => 1)"))
         gone = await limits.forget_old(session)
 
-    assert (kept, gone) == (0, 3)
+    assert (kept, gone) == (0, 4)
 
 
 def test_the_table_does_not_tell_who_was_tried(house: House) -> None:
