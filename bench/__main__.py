@@ -8,12 +8,19 @@ from typing import Any
 
 import uvloop
 
-from bench import blog, crediting, statements, streams, ttft
+from bench import accounts, blog, crediting, statements, streams, ttft
 from bench.figures import rounded
 from bench.machine import FRONT
 
 RESULTS = Path(__file__).parent / "results"
-PARTS = {"ttft": ttft, "streams": streams, "statements": statements, "crediting": crediting, "blog": blog}
+PARTS = {
+    "ttft": ttft,
+    "streams": streams,
+    "statements": statements,
+    "crediting": crediting,
+    "blog": blog,
+    "accounts": accounts,
+}
 
 
 def main() -> None:
