@@ -21,6 +21,7 @@ from core.errors import ClofyError, InvalidInput, Kind
 from core.telemetry import log
 from web import security
 from web.inputs import to_json
+from web.sparing import Sparing
 
 STATUS: dict[Kind, int] = {
     Kind.INVALID: 400,
@@ -43,6 +44,7 @@ TEXTS = {  # instead of the framework's, which speak of servers and spelling
 }
 
 logger = log(__name__)
+_not_theirs = Sparing()
 
 
 def request_id() -> str:
@@ -112,8 +114,9 @@ def invalid_fields(error: ValidationError) -> list[dict[str, str]]:
 
 async def expected(error: ClofyError) -> ResponseReturnValue:
     method, path = _asked()
-    if error.kind in WORTH_A_LINE:
-        logger.warning("refused", code=error.code, method=method, path=path, request_id=request_id(), **_facts(error))
+    if times := _lines_for(error):
+        facts = {"method": method, "path": path, "request_id": request_id(), **_asker(), **_facts(error)}
+        logger.warning("refused", code=error.code, times=times, **facts)
     sends_to = "/sign-in?next={path}" if error.kind is Kind.UNAUTHENTICATED else getattr(error, "sends_to", None)
     if sends_to and method in security.SAFE_METHODS and not path.startswith(MACHINE_PATHS):
         return redirect(sends_to.replace("{path}", quote(path, safe="/")), 303)
@@ -125,6 +128,26 @@ async def expected(error: ClofyError) -> ResponseReturnValue:
     if wait is not None:
         response.headers["Retry-After"] = str(max(1, math.ceil(wait)))
     return response
+
+
+def _asker() -> dict[str, str]:
+    """Who was refused, as far as the guard came to know, and at which route."""
+    account = g.get("account")
+    rule = request_ctx.request.url_rule if request_ctx else None
+    return {"account": str(account.id) if account else "", "ip": g.get("ip", ""), "route": rule.rule if rule else ""}
+
+
+def _lines_for(error: ClofyError) -> int:
+    """How many refusals a line written now tells of; 0: none is written.
+
+    What is not there for who is signed in may be somebody else's, or an admin's: it is told, once a minute for each.
+    """
+    if error.kind in WORTH_A_LINE:
+        return 1
+    asker = _asker()
+    if error.kind is not Kind.NOT_FOUND or not asker["account"] or not asker["route"]:
+        return 0
+    return _not_theirs.times((asker["account"], asker["route"]))
 
 
 def _facts(error: ClofyError) -> dict[str, str]:

@@ -15,7 +15,9 @@ from core.accounts.factors.models import Method
 from core.accounts.models import Role
 from core.accounts.web_sessions import SignedIn, find_session
 from core.errors import ClofyError, Kind, NotFound
+from core.settings import settings
 from web import security
+from web.callers import client_ip
 
 MARK = "clofy_permission"
 ENROLLING_MARK = "clofy_enrolling"
@@ -167,7 +169,7 @@ class Guard:
 
     async def check_request(self) -> None:
         request = request_ctx.request
-        g.account = None
+        g.account, g.ip = None, client_ip(settings().edge, request.headers, request.remote_addr or "")
         permission = self.permissions.get(request.endpoint or "", Permission.OPEN)  # no endpoint: a 404 follows
         if permission is Permission.OPEN:
             return

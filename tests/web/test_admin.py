@@ -80,7 +80,7 @@ async def whole(account_id: UUID, *, limit: int = 100) -> list[Happening]:
 def admin_routes(app: Quart) -> list[tuple[str, str]]:
     permissions = permissions_of(app)
     return [
-        (method, re.sub(r"<uuid:\w+>", str(uuid4()), rule.rule))
+        (method, re.sub(r"<int:\w+>", "1", re.sub(r"<uuid:\w+>", str(uuid4()), rule.rule)))
         for rule in app.url_map.iter_rules()
         if permissions[rule.endpoint] in FOR_ADMINS
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
@@ -99,6 +99,19 @@ async def test_for_users_none_of_it_is_there(app: Quart, account_id: UUID) -> No
 
     assert len(routes) >= 6
     assert answers == dict.fromkeys(routes, 404)
+
+
+async def test_who_knocks_at_an_admins_door_is_written_down_once(
+    app: Quart, account_id: UUID, caplog: pytest.LogCaptureFixture
+) -> None:
+    headers = await sign_in(account_id)
+    for _ in range(3):
+        await app.test_client(use_cookies=False).get("/api/admin/accounts", headers=headers)
+
+    told = [one.msg for one in caplog.records if isinstance(one.msg, dict) and one.msg.get("event") == "refused"]
+    assert [(one["account"], one["route"], one["code"]) for one in told] == [
+        (str(account_id), "/api/admin/accounts", "not-found")
+    ]
 
 
 async def test_who_is_not_signed_in_is_asked_to_be(app: Quart) -> None:
