@@ -134,7 +134,7 @@ async def keep_fresh() -> None:
 
 async def refresh_if_due() -> None:
     """Read the secrets again if it is time. While the vault is away, or a new version is unfit, what we have stays."""
-    if now() < max(_held.read_at + REFRESHED_EVERY, _held.tried_at + TRIED_EVERY):
+    if not settings().vault_url or now() < max(_held.read_at + REFRESHED_EVERY, _held.tried_at + TRIED_EVERY):
         return
     await _refresh()
 

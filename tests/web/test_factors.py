@@ -117,6 +117,7 @@ async def test_every_route_that_changes_how_one_signs_in_is_fresh(app: Quart) ->
         if rule.rule.startswith("/api/account/")
         and {"POST", "PUT", "PATCH", "DELETE"} & (rule.methods or set())
         and rule.rule != "/api/account/lost-factor"  # to object must be easy
+        and not rule.rule.startswith("/api/account/mail-topics/")  # which mails one wants opens nothing
     ]
 
     assert {path for _, path in FRESH_ONES} <= {path for path, _ in changing}
