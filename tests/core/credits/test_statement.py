@@ -111,7 +111,8 @@ async def test_a_line_knows_the_admins_reason_and_when_credits_expire(session: A
     admin, account_id = await make_account(session), await make_account(session)
     ends = datetime(2027, 1, 1, tzinfo=UTC)
     facts = {"account_id": account_id, "made_by": admin}
-    await ledger.adjust(session, amount_mc=500, reason="Welcome", attempt_key="1", expires_at=ends, **facts)
+    given = {"amount_mc": 500, "reason": "Welcome", "attempt_key": "1", "expires_at": ends}
+    await ledger.adjust(session, **facts, **given)  # type: ignore[arg-type]  # of one type each
     await ledger.adjust(session, amount_mc=-100, reason="A mistake", attempt_key="2", **facts)  # type: ignore[arg-type]
     await ledger.grant(session, account_id=account_id, amount_mc=1, source=f"seed:{account_id}", kind="grant")
 
