@@ -72,22 +72,29 @@ async def take_block(upload_id: UUID, block: int) -> ResponseReturnValue:
     said = request.content_length if "Transfer-Encoding" not in request.headers else length
     if said != length:  # without either header there is no body
         raise _wrong_length(length)
-    await blobs.stage(str(upload_id), block, _exactly(length, arriving()), length)
+    await blobs.stage(str(upload_id), block, exactly(length, arriving()), length)
     async with transaction() as session:
         await uploads.arrived(session, upload_id, block, account_id=g.account.id)
     return "", 204
 
 
-async def _exactly(length: int, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The same chunks; more or less than `length` bytes are not taken."""
-    left = length
+async def exactly(length: int, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The same chunks; more or less than `length` bytes are not taken.
+
+    Each waits for the next one, so that the last is given only when the body has ended: who reads takes `length` bytes
+    and then asks no more, and would not see what follows.
+    """
+    left, held = length, b""
     async for chunk in chunks:
         left -= len(chunk)
         if left < 0:
             raise _wrong_length(length)
-        yield chunk
+        if held:
+            yield held
+        held = chunk
     if left:
         raise _wrong_length(length)
+    yield held
 
 
 def _wrong_length(length: int) -> InvalidInput:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+from contextlib import AsyncExitStack
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -54,21 +55,26 @@ async def test_two_hundred_cuts_lose_nothing_and_double_nothing(stack: Stack, pe
         assert text_of(events) == kept[1]["text"]
 
 
-async def test_web_processes_hold_no_connection_to_redis_for_a_socket(stack: Stack, person: Person) -> None:
-    consultation = await person.begin()
-    job = await person.asked(consultation)
-    await person.until_ended(job)
-    with stack.redis() as redis:
-        async with person.live() as first:
-            before = int(redis.info("clients")["connected_clients"])
-            sockets = [person.live() for _ in range(40)]
-            opened = [await one.__aenter__() for one in sockets]
-            for socket in [first, *opened]:
-                await socket.send(json.dumps({"watch": job, "after": ""}))
-                await to_the_end(socket)
-            after = int(redis.info("clients")["connected_clients"])
-            for one in sockets:
-                await one.__aexit__(None, None, None)
+async def test_web_processes_hold_no_connection_to_redis_for_a_socket(stack: Stack) -> None:
+    """Forty-one sockets, of three people: one may have twenty."""
+    async with AsyncExitStack() as open_ones:
+        people = [await open_ones.enter_async_context(Person.at(stack)) for _ in range(3)]
+        jobs = {}
+        for person in people:
+            await person.register()
+            await person.buy("starter")
+            await person.until_credits(500_000)
+            jobs[person.email] = await person.asked(await person.begin())
+            await person.until_ended(jobs[person.email])
+        redis = open_ones.enter_context(stack.redis())
+        first = await open_ones.enter_async_context(people[0].live())
+        before = int(redis.info("clients")["connected_clients"])
+        each = people[:2] * 13 + people[2:] * 14
+        more = [(person, await open_ones.enter_async_context(person.live())) for person in each]
+        for person, socket in [(people[0], first), *more]:
+            await socket.send(json.dumps({"watch": jobs[person.email], "after": ""}))
+            await to_the_end(socket)
+        after = int(redis.info("clients")["connected_clients"])
 
     assert after <= before + 2  # the pools of commands may have grown; sockets have none of their own
 

@@ -26,7 +26,7 @@ async def test_a_question_is_held_answered_settled_and_shown(person: Person) -> 
     }
     lines = (await person.get("/api/credits/entries"))["entries"]
     assert [line["amount_mc"] for line in lines] == [-result["cost_mc"], 500_000]
-    assert lines[0]["link"] == f"/consultations/{consultation}"
+    assert lines[0]["link"] == f"/consultations/{consultation}#message-{kept[1]['id']}"
 
 
 async def test_polling_and_the_socket_tell_the_same(person: Person) -> None:

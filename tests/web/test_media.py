@@ -14,6 +14,7 @@ import pytest
 from core import streams
 from core.accounts.models import Role
 from core.database import transaction
+from core.errors import InvalidInput
 from core.media import blobs, uploads
 from core.media.blobs import Room
 from core.media.models import Media
@@ -26,6 +27,7 @@ from tests.house import House
 from tests.makers import make_account
 from tests.web.served import Served
 from tests.workers.here import Here
+from web.media import exactly
 
 MIB = 1024**2
 
@@ -138,6 +140,13 @@ async def chunked(size: int) -> AsyncIterator[bytes]:
     """A body whose length is not said before."""
     for _ in range(0, size, 1000):
         yield b"x" * 1000
+
+
+async def test_what_follows_a_whole_block_is_seen_by_who_asks_for_no_more_than_it() -> None:
+    taken = exactly(1000, chunked(2000))
+
+    with pytest.raises(InvalidInput):
+        await anext(taken)
 
 
 @pytest.mark.parametrize("content", [b"x" * 999, b"x" * 1001, b"", "chunked:999", "chunked:5000"])
