@@ -196,7 +196,8 @@ def _take(secret: Secret, versions: tuple[Version, ...]) -> None:
 async def _versions(vault: "Vault", secret: Secret) -> tuple[Version, ...]:
     """Those that are accepted, the newest first. A value is asked for once: a version never changes it."""
     known = {one.id: one.value for one in _held.versions.get(secret, ())}
-    listed = [Version(one.id, known.get(one.id, ""), one.since, one.until) for one in await vault.entries(secret)]
+    entries = await vault.entries(secret, now=now())
+    listed = [Version(one.id, known.get(one.id, ""), one.since, one.until) for one in entries]
     return tuple(
         [
             one if one.value else replace(one, value=await vault.value(secret, one.id))

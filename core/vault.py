@@ -24,7 +24,7 @@ class Entry:
     """A version of a secret, without its value."""
 
     id: str
-    since: datetime  # when the vault was given it
+    since: datetime  # when it began to count: when the vault was given it, or later if it was told so (`nbf`)
     until: datetime | None
 
 
@@ -32,14 +32,14 @@ class Vault:
     def __init__(self, client: SecretClient) -> None:
         self._client = client
 
-    async def entries(self, name: str) -> list[Entry]:
+    async def entries(self, name: str, *, now: datetime) -> list[Entry]:
         """The versions that are enabled and have begun, the newest first."""
-        found, now = [], datetime.now(UTC)
+        found = []
         try:
             async for one in self._client.list_properties_of_secret_versions(name):
-                begun = one.not_before is None or one.not_before <= now
-                if one.enabled and begun and one.version is not None and one.created_on is not None:
-                    found.append(Entry(one.version, one.created_on, one.expires_on))
+                begins = one.not_before
+                if one.enabled and one.version and one.created_on and (begins is None or begins <= now):
+                    found.append(Entry(one.version, max(one.created_on, begins or one.created_on), one.expires_on))
         except ResourceNotFoundError:
             return []
         return sorted(found, key=lambda one: one.since, reverse=True)

@@ -108,6 +108,24 @@ async def test_a_key_of_ours_is_accepted_at_once_and_used_when_all_processes_kno
     assert not secrets.is_signed(b"csrf:1", signed)
 
 
+async def test_a_key_that_was_set_days_ahead_is_used_two_hours_after_it_begins(vault: Keys) -> None:
+    vault.pass_time(timedelta())
+    vault.rotate(SECRET_KEY, "the-second-secret-key-of-this-vault-0123456789")
+    begins = vault.vault.now() + int(timedelta(days=10).total_seconds())
+    vault.change(SECRET_KEY, vault.version(SECRET_KEY), nbf=begins)
+
+    await vault.live(HOUR)
+    before = valid(SECRET_KEY)
+    vault.pass_time(timedelta(days=10) - HOUR)
+    await secrets.refresh_if_due()
+    at_first = valid(SECRET_KEY)
+    await vault.live(SETTLES_IN)
+
+    assert before == (GIVEN[SECRET_KEY],)
+    assert at_first == (GIVEN[SECRET_KEY], "the-second-secret-key-of-this-vault-0123456789")
+    assert valid(SECRET_KEY) == ("the-second-secret-key-of-this-vault-0123456789", GIVEN[SECRET_KEY])
+
+
 async def test_two_processes_that_read_at_other_times_always_accept_each_others(
     vault: Keys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
