@@ -1,7 +1,8 @@
 """Public pages that are the same for all, kept in this process and answered before the framework is asked.
 
 They are rendered once for each change of the blog. Its stamp, a number in PostgreSQL, is asked for at most once a
-second; when it has grown, all that is kept is old. When PostgreSQL is away, what is kept is served on.
+second; when it has grown, all that is kept is old. So it is after OLD_AFTER, for there are things that the blog is not
+told: the new name of somebody who commented. When PostgreSQL is away, what is kept is served on.
 """
 
 import hashlib
@@ -10,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from quart import Quart, Response, current_app
+from quart import Quart, Response, current_app, request
 from werkzeug.datastructures import Headers
 
 from core.blog import pages
@@ -18,6 +19,7 @@ from core.errors import ClofyError
 from web import security
 
 ASKED_EVERY = 1.0  # seconds between two looks at the stamp
+OLD_AFTER = 60.0  # seconds, as long as a CDN has it
 MOST = 500  # pages; what was kept longest goes first
 PLACES = ("/blog", "/sitemap.xml")
 # A CDN keeps a page for a minute and may show the old one for another while it asks; a browser asks each time.
@@ -60,7 +62,7 @@ class KeptPages:
     def __init__(self, app: Any, site: security.Site) -> None:
         self.app, self.site = app, site
         self.stamp: int | None = None
-        self.asked_at = 0.0
+        self.asked_at = self.emptied_at = 0.0
         self.pages: dict[tuple[str, bytes], Kept] = {}
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -74,6 +76,8 @@ class KeptPages:
         if kept is None:
             stamp, caught = self.stamp, _Caught()
             await self.app(scope, receive, caught)
+            if not caught.start:
+                return  # who asked has gone
             kept = _answered(caught)
             if _is_for_all(kept) and scope["method"] == "GET" and stamp is not None and stamp == self.stamp:
                 self._keep(key, kept)
@@ -97,8 +101,8 @@ class KeptPages:
             stamp = await pages.stamp()
         except ClofyError:
             return  # PostgreSQL is away
-        if stamp != self.stamp:
-            self.stamp = stamp
+        if stamp != self.stamp or now - self.emptied_at >= OLD_AFTER:
+            self.stamp, self.emptied_at = stamp, now
             self.pages.clear()
 
     def _keep(self, key: tuple[str, bytes], kept: Kept) -> None:
@@ -145,8 +149,9 @@ def _has(etag: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bool:
 
 async def look_again(response: Response) -> Response:
     """After a call that may have changed pages: this process, at least, asks for the stamp at once."""
-    kept: KeptPages = current_app.extensions["kept"]
-    kept.asked_at = 0.0
+    if request.method not in security.SAFE_METHODS:
+        kept: KeptPages = current_app.extensions["kept"]
+        kept.asked_at = 0.0
     return response
 
 

@@ -13,17 +13,17 @@ import pytest
 from quart import Quart
 from quart.typing import TestClientProtocol as Client
 from quart.wrappers import Response
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
-from core.accounts.models import Role
+from core.accounts.models import Account, Role
 from core.blog import pages, posts, readers
-from core.blog.models import Post, PostPage, PostReader, PostReading, PostState
+from core.blog.models import CommentState, Post, PostPage, PostReader, PostReading, PostState
 from core.blog.rendering import RENDERER
 from core.database import transaction
 from tests.core.billing.kit import host, sign_in
 from tests.core.blog.kit import make_editor, make_picture, make_post, source
 from tests.makers import make_account
-from web.kept import FOR_CACHES, MOST
+from web.kept import FOR_CACHES, MOST, OLD_AFTER
 
 ATOM = "{http://www.w3.org/2005/Atom}"
 JSON_FEED = {  # jsonfeed.org, version 1.1
@@ -162,6 +162,62 @@ async def test_what_is_kept_is_not_rendered_again_and_is_bounded(app: Quart, vis
     for number in range(MOST + 10):
         await visitor.get(f"/blog?number={number}")
     assert len(kept.pages) == MOST
+
+
+async def test_what_the_blog_is_not_told_is_on_its_pages_a_minute_later(
+    app: Quart, visitor: Somebody, reader: Somebody
+) -> None:
+    _, slug = await published()
+    async with transaction() as session:
+        assert reader.id is not None
+        made = await readers.comment(session, slug, account_id=reader.id, source="Hi")
+        now = datetime.now(UTC)
+        await readers.decide(session, made.id, state=CommentState.SHOWN, decided_by=reader.id, now=now)
+    assert "Pat Person" in await visitor.read(f"/blog/{slug}")
+    async with transaction() as session:
+        await session.execute(update(Account).where(Account.id == reader.id).values(name="Pat Other"))
+
+    kept = app.extensions["kept"]
+    kept.asked_at, kept.emptied_at = 0.0, kept.emptied_at - OLD_AFTER
+
+    assert "Pat Other" in await visitor.read(f"/blog/{slug}")
+
+
+async def test_who_only_reads_the_api_has_no_stamp_asked_for(app: Quart, visitor: Somebody) -> None:
+    await visitor.read("/blog")
+    asked_at = app.extensions["kept"].asked_at
+
+    await visitor.read("/api/posts")
+
+    assert app.extensions["kept"].asked_at == asked_at > 0
+
+
+async def test_who_leaves_before_the_page_is_made_is_sent_nothing_and_is_no_error(app: Quart) -> None:
+    sent: list[Any] = []
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": "/blog",
+        "raw_path": b"/blog",
+        "root_path": "",
+        "query_string": uuid4().hex.encode(),
+        "headers": [(b"host", host().encode())],
+        "client": ("127.0.0.1", 1),
+        "extensions": {},
+    }
+
+    async def gone() -> dict[str, str]:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await app.extensions["kept"](scope, gone, send)
+
+    assert sent == []
 
 
 async def test_a_foreign_host_gets_nothing_that_is_kept(visitor: Somebody) -> None:
