@@ -92,25 +92,8 @@ async def envelope(message: EmailMessage) -> AsyncIterator[Callable[[], Awaitabl
     Raises MailServerDown or MailRefused when it is sure that nothing was accepted, and OutcomeUnknown when the
     connection was lost after the dot.
     """
-    sender = message["From"].addresses[0].addr_spec
-    recipient = message["To"].addresses[0].addr_spec
     password = _password()
     client = _client(password)
-    try:
-        await client.connect()
-        await client.mail(sender)
-        await _recipient(client, recipient)
-        await _text(client, _quoted(message))
-    except SMTPAuthenticationError as error:
-        client.close()
-        await secrets.refreshed(Secret.SMTP_PASSWORD, refused=password or "")  # for the next attempt
-        raise _judge(error) from error
-    except (SMTPException, OSError) as error:
-        client.close()
-        raise _judge(error) from error
-    except MailRefused:
-        client.close()
-        raise
 
     async def deliver() -> None:
         if not client.is_connected:  # the dot was never sent
@@ -125,9 +108,23 @@ async def envelope(message: EmailMessage) -> AsyncIterator[Callable[[], Awaitabl
             raise MailServerDown(smtp_code=answer.code)
 
     try:
+        await _up_to_the_dot(client, message, password)
         yield deliver
     finally:
         client.close()
+
+
+async def _up_to_the_dot(client: SMTP, message: EmailMessage, password: str | None) -> None:
+    try:
+        await client.connect()
+        await client.mail(message["From"].addresses[0].addr_spec)
+        await _recipient(client, message["To"].addresses[0].addr_spec)
+        await _text(client, _quoted(message))
+    except SMTPAuthenticationError as error:
+        await secrets.refreshed(Secret.SMTP_PASSWORD, refused=password or "")  # for the next attempt
+        raise _judge(error) from error
+    except (SMTPException, OSError) as error:
+        raise _judge(error) from error
 
 
 async def _recipient(client: SMTP, recipient: str) -> None:

@@ -97,6 +97,29 @@ async def test_a_server_that_hangs_does_not_hold_us(mail_server: MailServer, mon
         await hand_over()
 
 
+async def test_a_connection_is_given_back_when_the_text_is_not_wanted(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard, gone = list[bytes](), asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 mail.test\r\n")
+        while line := await reader.readline():
+            heard.append(line)
+            writer.write(b"452 4.3.1 Full\r\n" if line == b"DATA\r\n" else b"250 OK\r\n")
+        gone.set()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    use(monkeypatch, smtp_url=f"smtp://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    async with server:
+        with pytest.raises(MailServerDown) as down:
+            await hand_over()
+        await asyncio.wait_for(gone.wait(), 2)
+
+    assert (down.value.facts, heard[-1]) == ({"smtp_code": 452}, b"DATA\r\n")
+
+
 async def test_production_never_speaks_in_clear(mail_server: MailServer, monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, smtp_url=mail_server.url, environment=Environment.PRODUCTION)
 
