@@ -10,9 +10,8 @@ from quart.typing import ResponseReturnValue
 from core import limits
 from core.blog import pages, readers
 from core.blog.models import PostComment, PostPage
-from core.blog.pages import Moved
 from core.database import transaction
-from core.errors import InvalidInput, NotFound
+from core.errors import InvalidInput
 from web.blog_shapes import CommentFacts, PostFacts, PostRows
 from web.inputs import Input, takes
 from web.kept import look_again
@@ -65,10 +64,6 @@ async def show(slug: str) -> ResponseReturnValue:
     """A post, by its address or one that it had before."""
     async with transaction() as session:
         page = await pages.find(session, slug)
-        if isinstance(page, Moved):
-            page = await pages.find(session, page.slug)
-        if isinstance(page, Moved):
-            raise NotFound(slug=slug)  # it moved again meanwhile
         return {**row(page), "html": pages.shown_html(page), "likes": await readers.likes(session, page.post_id)}
 
 

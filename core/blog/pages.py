@@ -31,13 +31,6 @@ class SlugTaken(ClofyError):
 
 
 @dataclass(frozen=True)
-class Moved:
-    """The post has another address now."""
-
-    slug: str
-
-
-@dataclass(frozen=True)
 class Found:
     page: PostPage
     excerpt: str  # words, not HTML
@@ -123,14 +116,17 @@ async def stamp() -> int:
         return int(await _STAMP.value(unit))
 
 
-async def find(session: AsyncSession, slug: str) -> PostPage | Moved:
-    """The public page at an address, or where it has gone. Raises NotFound."""
+async def find(session: AsyncSession, slug: str) -> PostPage:
+    """The public page of the post that has this address, or had it before: `page.slug` is the one of now.
+
+    Raises NotFound.
+    """
     page = await session.scalar(
         select(PostPage).join(PostSlug, PostSlug.post_id == PostPage.post_id).where(PostSlug.slug == slug)
     )
     if page is None:
         raise NotFound(slug=slug)
-    return page if page.slug == slug else Moved(page.slug)
+    return page
 
 
 def _listed() -> Select[PostPage]:

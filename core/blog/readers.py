@@ -58,23 +58,16 @@ async def readings(session: AsyncSession, post_ids: Sequence[UUID]) -> dict[UUID
     return {post_id: int(count) for post_id, count in await session.execute(query.group_by(PostReading.post_id))}
 
 
-async def _public(session: AsyncSession, slug: str) -> PostPage:
-    page = await session.scalar(select(PostPage).where(PostPage.slug == slug))
-    if page is None:
-        raise NotFound(slug=slug)
-    return page
-
-
 async def like(session: AsyncSession, slug: str, *, account_id: UUID) -> None:
     """Once, however often it is pressed. Raises NotFound."""
-    page = await _public(session, slug)
+    page = await pages.find(session, slug)
     new = insert(PostLike).values(post_id=page.post_id, account_id=account_id).on_conflict_do_nothing()
     if await session.scalar(new.returning(PostLike.post_id)) is not None:
         await pages.touch(session)
 
 
 async def unlike(session: AsyncSession, slug: str, *, account_id: UUID) -> None:
-    page = await _public(session, slug)
+    page = await pages.find(session, slug)
     gone = delete(PostLike).where(PostLike.post_id == page.post_id, PostLike.account_id == account_id)
     if await session.scalar(gone.returning(PostLike.post_id)) is not None:
         await pages.touch(session)
@@ -90,7 +83,7 @@ async def likes_it(session: AsyncSession, post_id: UUID, *, account_id: UUID) ->
 
 async def comment(session: AsyncSession, slug: str, *, account_id: UUID, source: str) -> PostComment:
     """Write below a post; an admin reads it before others do. Raises NotFound. Ask `limits.admit` before."""
-    page = await _public(session, slug)
+    page = await pages.find(session, slug)
     made = PostComment(post_id=page.post_id, account_id=account_id, source=source, state=CommentState.WAITING)
     session.add(made)
     await session.flush()

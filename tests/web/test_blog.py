@@ -239,6 +239,9 @@ async def test_an_old_address_redirects_and_an_archived_one_is_gone(app: Quart, 
 
     moved = await editor.get(f"/blog/{old}")
     assert (moved.status_code, moved.headers["Location"]) == (301, f"/blog/{new}")
+    assert (await (await editor.get(f"/api/posts/{old}")).get_json())["slug"] == new
+    assert (await editor.get(f"/blog/{old}/talk")).headers["Location"] == f"/blog/{new}/talk"
+    assert (await editor.call("PUT", f"/api/posts/{old}/like")).status_code == 204
 
     assert (await editor.call("POST", f"{where}/state", {"to": "archived"}, If_Match='"2"')).status_code == 200
     assert (await editor.get(f"/blog/{old}")).status_code == 404

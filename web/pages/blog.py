@@ -13,7 +13,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.accounts import profile
 from core.blog import front_matter, pages, readers
 from core.blog.models import PostPage
-from core.blog.pages import Moved
 from core.blog.rendering import Kind, render
 from core.database import transaction
 from core.errors import NotFound
@@ -97,12 +96,11 @@ async def search() -> ResponseReturnValue:
 async def post(slug: str) -> ResponseReturnValue:
     async with transaction() as session:
         page = await pages.find(session, slug)
-        if isinstance(page, PostPage):
-            facts = await post_facts(session, page)
-    if isinstance(page, Moved):
-        moved = redirect(f"/blog/{page.slug}", 301)
-        moved.headers["Cache-Control"] = FOR_CACHES
-        return moved
+        if page.slug != slug:
+            moved = redirect(f"/blog/{page.slug}", 301)
+            moved.headers["Cache-Control"] = FOR_CACHES
+            return moved
+        facts = await post_facts(session, page)
     return await _page("blog_post.html", **facts)
 
 

@@ -7,7 +7,6 @@ from quart import Blueprint, g, redirect, request
 from quart.typing import ResponseReturnValue
 
 from core.blog import pages, posts, readers
-from core.blog.pages import Moved
 from core.blog.rendering import Kind, render
 from core.database import transaction
 from web import blog_desk
@@ -75,7 +74,7 @@ async def editor(post_id: UUID) -> ResponseReturnValue:
 async def talk(slug: str) -> ResponseReturnValue:
     async with transaction() as session:
         found = await pages.find(session, slug)
-        if isinstance(found, Moved):
+        if found.slug != slug:
             return redirect(f"/blog/{found.slug}/talk")
         mine = await readers.own(session, found.post_id, account_id=g.account.id)
         liked = await readers.likes_it(session, found.post_id, account_id=g.account.id)
