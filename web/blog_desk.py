@@ -12,7 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.accounts import profile
 from core.blog import front_matter, posts, readers
+from core.blog.front_matter import Source
 from core.blog.models import CommentState, Post, PostRevision, PostState
+from core.blog.posts import Draft
 from core.database import transaction
 from core.errors import InvalidInput
 from web.admin import Moment
@@ -53,15 +55,17 @@ def version_asked() -> int:
     return int(match[1])
 
 
-def desk_row(post: Post, text: str) -> dict[str, Any]:
-    source = front_matter.read(text)
+def desk_row(post: Post, source: Source) -> dict[str, Any]:
     names = ("id", "state", "version", "scheduled_at", "published_at", "updated_at")
     return {**{name: getattr(post, name) for name in names}, "title": source.title, "slug": source.slug}
 
 
+def shown(draft: Draft) -> dict[str, Any]:
+    return {**desk_row(draft.post, draft.source), "source": draft.text, "findings": list(draft.findings)}
+
+
 async def desk_post(session: AsyncSession, post: Post) -> dict[str, Any]:
-    draft = await posts.look(session, post)
-    return {**desk_row(post, draft.text), "source": draft.text, "findings": list(draft.findings)}
+    return shown(await posts.look(session, post))
 
 
 def _with_version(facts: dict[str, Any], status: int = 200) -> Response:
@@ -85,7 +89,8 @@ async def rows(after: str) -> dict[str, Any]:
     except ValueError:
         raise InvalidInput(field="after", rule="must be the last id of the page before") from None
     async with transaction() as session:
-        found = [desk_row(post, text) for post, text in await posts.listed(session, after=last)]
+        listed = await posts.listed(session, after=last)
+        found = [desk_row(post, front_matter.read(text)) for post, text in listed]
     return {"posts": found, "next": found[-1]["id"] if len(found) == posts.PAGE else None}
 
 
@@ -164,10 +169,10 @@ async def list_revisions(post_id: UUID) -> ResponseReturnValue:
     return {"revisions": await revision_rows(post_id)}
 
 
-async def revision_rows(post_id: UUID) -> list[dict[str, Any]]:
+async def revision_rows(post_id: UUID, *, limit: int = posts.REVISIONS) -> list[dict[str, Any]]:
     async with transaction() as session:
         await posts.get(session, post_id)
-        found = await posts.revisions(session, post_id)
+        found = await posts.revisions(session, post_id, limit=limit)
         names = await profile.names(session, {one.made_by for one in found if one.made_by})
         return [_revision(one, names) for one in found]
 

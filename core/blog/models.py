@@ -103,7 +103,7 @@ class PostPage(Base):
     html: Mapped[str]
     text: Mapped[str]
     renderer: Mapped[str]  # core.blog.rendering.RENDERER of that time
-    words: Mapped[str] = mapped_column(TSVECTOR)
+    words: Mapped[str] = mapped_column(TSVECTOR, deferred=True, deferred_raiseload=True)  # for PostgreSQL alone
     listed: Mapped[bool]
     published_at: Mapped[datetime]
     updated_at: Mapped[datetime]

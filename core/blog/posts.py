@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import defer
 
 from core import jobs
 from core.blog import front_matter, gate, pages
@@ -19,6 +20,7 @@ from core.queue import TaskName
 
 LONGEST = 50_000  # characters of a source
 PAGE = 50
+REVISIONS = 200  # that are listed
 PUBLIC = (PostState.PUBLISHED, PostState.UNLISTED)
 
 
@@ -193,9 +195,10 @@ async def listed(session: AsyncSession, *, after: UUID | None = None) -> list[tu
     return [(post, text) for post, text in await session.execute(query.order_by(Post.id.desc()).limit(PAGE))]
 
 
-async def revisions(session: AsyncSession, post_id: UUID, *, limit: int = 200) -> Sequence[PostRevision]:
-    """The latest first, those that were kept aside among them."""
+async def revisions(session: AsyncSession, post_id: UUID, *, limit: int = REVISIONS) -> Sequence[PostRevision]:
+    """The latest first, those that were kept aside among them; without their sources, which `revision` gives."""
     mine = select(PostRevision).where(PostRevision.post_id == post_id)
+    mine = mine.options(defer(PostRevision.source, raiseload=True))
     return (await session.scalars(mine.order_by(PostRevision.id.desc()).limit(limit))).all()
 
 
@@ -247,7 +250,7 @@ async def _schedule(session: AsyncSession, post: Post, at: datetime | None) -> N
         TaskName.PUBLISH_POST,
         payload={"post": str(post.id)},
         key=f"publish:{post.id}:{at.isoformat()}",
-        delay=at - await session.scalar(select(func.now())),  # type: ignore[operator]  # now() is never null
+        delay=at - await jobs.now_of(session),
     )
 
 

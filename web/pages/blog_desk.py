@@ -1,6 +1,5 @@
 """The blog's pages for people who are signed in: where posts are written, comments are read, and readers answer."""
 
-from datetime import UTC, datetime
 from uuid import UUID
 
 from quart import Blueprint, g, redirect, request
@@ -16,6 +15,8 @@ from web.session import admin_only, signed_in
 
 blueprint = Blueprint("blog_desk_pages", __name__, template_folder="templates")
 blueprint.after_request(remember)
+
+REVISIONS = 30  # the latest, that the editor shows
 
 STATE_WORDS = {
     "draft": "Draft",
@@ -53,18 +54,15 @@ async def comments() -> ResponseReturnValue:
 @admin_only
 async def editor(post_id: UUID) -> ResponseReturnValue:
     async with transaction() as session:
-        post = await posts.get(session, post_id)
-        draft = await posts.look(session, post)
-        facts = await blog_desk.desk_post(session, post)
-    revisions = await blog_desk.revision_rows(post_id)
+        draft = await posts.look(session, await posts.get(session, post_id))
+    revisions = await blog_desk.revision_rows(post_id, limit=REVISIONS)
     return await page(
         "blog_editor.html",
         {
-            "post": facts,
+            "post": blog_desk.shown(draft),
             "html": draft.rendered.html,
             "words": STATE_WORDS,
-            "revisions": revisions[:30],
-            "now": datetime.now(UTC),
+            "revisions": revisions,
         },
     )
 
