@@ -53,9 +53,17 @@ class Action(StrEnum):
     MAIL_RESENT = "mail_resent"
 
 
-# What anybody may do to an account, knowing its address, and what an operator does: it says nothing of its owner.
+# What anybody may do to an account, knowing its address, what an operator does, and what a task does once its time has
+# come: it says nothing of its owner.
 NOT_BY_THE_OWNER = frozenset(
-    {Action.REGISTERED, Action.RESET_ASKED, Action.DISABLED, Action.ENABLED, Action.ROLE_CHANGED}
+    {
+        Action.REGISTERED,
+        Action.RESET_ASKED,
+        Action.LOST_FACTOR_DONE,
+        Action.DISABLED,
+        Action.ENABLED,
+        Action.ROLE_CHANGED,
+    }
 )
 
 

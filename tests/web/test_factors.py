@@ -1,23 +1,27 @@
 """Second factors from their owner's side: setting up, changing, losing; each told, noted, and only when fresh."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from quart import Quart
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core import audit
+from core.accounts.factors import lost
 from core.accounts.factors.models import LostFactor
-from core.accounts.models import Role
-from core.audit import AuditEntry
+from core.accounts.models import Account, Role
+from core.audit import NOBODY, AuditEntry
 from core.database import transaction
+from core.errors import NotFound
 from core.mail import render
 from core.mail.deliveries import Outgoing
 from core.mail.models import Delivery
 from core.queue import TaskName
+from core.secrets import sign
 from tests.web.account_kit import Owner, browser_of, signed_in, state_of, step_two
 from tests.web.browser import PASSWORD, Browser, mailed, problem, wrong
 from web.session import Permission, permissions_of
@@ -148,6 +152,18 @@ async def test_removing_the_last_factor_voids_the_recovery_codes_and_is_told(
     assert (await done(owner)).count("factor_removed") == 1
 
 
+async def test_who_still_gets_codes_by_mail_is_told_so_when_the_app_is_removed(
+    app: Quart, owner: Owner, session: AsyncSession
+) -> None:
+    browser = await signed_in(app, owner)
+    await call(browser, "PUT", "/api/account/email-codes")
+    await enrol(browser, owner)
+    await call(browser, "DELETE", "/api/account/totp")
+
+    assert (await (await browser_of(app).sign_in(owner.email)).get_json())["methods"] == ["email_code"]
+    assert "by its password and a code by mail" in (await told(session, owner))[-1]
+
+
 async def test_an_admin_who_removes_the_last_factor_is_out_at_once(app: Quart) -> None:
     owner = await (await Owner.made(role=Role.ADMIN)).with_totp()
     browser = await signed_in(app, owner)
@@ -238,8 +254,34 @@ async def test_a_lost_factor_is_removed_after_three_days_with_a_mail_each_day(
     assert held["methods"] == ["totp"]
     assert after["methods"] == ["email_code"]
     assert await state_of(browser) == "anonymous"
-    assert (await done(owner))[-1] == "lost_factor_done"
+    async with transaction() as one:
+        last = (await audit.history(one, account_id=owner.id))[0]
+    assert (last.action, last.actor_id) == ("lost_factor_done", None)  # the house did it, and not its owner
     assert "were removed" in (await told(session, owner))[-1]
+
+
+async def test_who_signs_in_while_the_link_is_pressed_waits_and_nobody_for_ever(
+    app: Quart, owner: Owner, session: AsyncSession
+) -> None:
+    asked = await lose(app, await owner.with_totp(), session)
+    proof = sign(lost._signed(asked.id)).hex()
+
+    async def press() -> None:
+        async with transaction() as one:
+            await lost.stop_by_link(one, request_id=asked.id, proof=proof, caller=NOBODY)
+
+    async with transaction() as one:
+        await one.execute(select(Account).where(Account.id == owner.id).with_for_update())  # as each sign-in begins
+        pressing = asyncio.create_task(press())
+        async with asyncio.timeout(10), transaction() as watching:
+            waits = text("select exists (select from pg_locks where not granted)")
+            while not await watching.scalar(waits):
+                pass
+        await lost.owner_is_there(one, account_id=owner.id, caller=NOBODY)
+
+    with pytest.raises(NotFound):
+        await pressing
+    assert (await done(owner)).count("lost_factor_stopped") == 1
 
 
 async def test_any_session_of_the_account_stops_it(app: Quart, owner: Owner, session: AsyncSession) -> None:

@@ -141,10 +141,12 @@ async def _removed(
     session: AsyncSession, account_id: UUID, what: str, *, about: str, token: str, caller: Caller
 ) -> str:
     """With the last one the recovery codes go: they would stand in for nothing."""
-    if not (await methods.of_account(session, account_id=account_id)).strong:
+    factors = await methods.of_account(session, account_id=account_id)
+    if not factors.strong:
         await recovery.remove(session, account_id=account_id)
         await forget_factor(session, token=token)
-        what += " Your account is now guarded by its password alone, and the recovery codes are void."
+        guard = "its password and a code by mail" if factors.email_codes else "its password alone"
+        what += f" Your account is now guarded by {guard}, and the recovery codes are void."
     return await _changed(session, account_id, Action.FACTOR_REMOVED, what, about=about, token=token, caller=caller)
 
 

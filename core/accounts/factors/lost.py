@@ -8,7 +8,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, delete, func, select, update
+from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core import audit
@@ -91,15 +91,24 @@ async def stop_by_link(session: AsyncSession, *, request_id: UUID, proof: str, c
 
 
 async def _stop(session: AsyncSession, which: ColumnElement[bool], caller: Caller) -> None:
-    stopped = update(LostFactor).where(which, LostFactor.ended_at.is_(None))
-    row = await session.scalar(stopped.values(ended_at=func.now(), outcome=STOPPED).returning(LostFactor))
-    if row is None:
-        raise NotFound
+    asked, _ = await _locked(session, which)
+    asked.ended_at, asked.outcome = func.now(), STOPPED
     await audit.note(
-        session, Action.LOST_FACTOR_STOPPED, account_id=row.account_id, caller=caller, about=f"lost-factor:{row.id}"
+        session, Action.LOST_FACTOR_STOPPED, account_id=asked.account_id, caller=caller, about=f"lost-factor:{asked.id}"
     )
     what = "The request to remove your second factor was stopped. Nothing was changed."
-    await tell(session, account_id=row.account_id, what=what, caller=caller)
+    await tell(session, account_id=asked.account_id, what=what, caller=caller)
+
+
+async def _locked(session: AsyncSession, which: ColumnElement[bool]) -> tuple[LostFactor, Account]:
+    """An open request and its account, whose lock comes first, as a sign-in takes them. Raises NotFound."""
+    still = (which, LostFactor.ended_at.is_(None))
+    whose = select(LostFactor.account_id).where(*still).scalar_subquery()
+    account = await session.scalar(select(Account).where(Account.id == whose).with_for_update())
+    asked = await session.scalar(select(LostFactor).where(*still).with_for_update()) if account else None
+    if account is None or asked is None:
+        raise NotFound
+    return asked, account
 
 
 async def open_requests(session: AsyncSession, *, now: datetime) -> Sequence[UUID]:
@@ -110,12 +119,10 @@ async def open_requests(session: AsyncSession, *, now: datetime) -> Sequence[UUI
 
 async def take_up(session: AsyncSession, request_id: UUID, *, now: datetime) -> None:
     """Remind, or do it once the time has come. Twice is once: the row's lock is held, and what is done is seen."""
-    asked = await session.scalar(
-        select(LostFactor).where(LostFactor.id == request_id, LostFactor.ended_at.is_(None)).with_for_update()
-    )
-    if asked is None:
+    try:
+        asked, account = await _locked(session, LostFactor.id == request_id)
+    except NotFound:
         return
-    account = (await session.scalars(select(Account).where(Account.id == asked.account_id).with_for_update())).one()
     if asked.due_at <= now:
         await _do(session, asked, account)
     elif asked.told_at <= now - REMINDED_EVERY:
