@@ -281,7 +281,7 @@ async def by_passkey(
     Alone it is two factors at once: the device is held, and has verified its user.
     Raises AttemptOver, WrongPasskey, TooManyTries. Opens its own transactions: a challenge is used up whatever comes.
     """
-    await limits.admit(limits.SIGN_IN, account=None, ip=visit.caller.ip)
+    tried = await limits.admit(limits.SIGN_IN, account=None, ip=visit.caller.ip)
     purpose = passkeys.Purpose.SIGN_IN if attempt is None else passkeys.Purpose.SECOND_FACTOR
     async with transaction() as session:
         asked = await passkeys.take_back(
@@ -291,7 +291,9 @@ async def by_passkey(
         raise WrongPasskey
     try:
         async with transaction() as session:
-            return await _signed(session, credential, asked, attempt=attempt, visit=visit)
+            token = await _signed(session, credential, asked, attempt=attempt, visit=visit)
+            await limits.succeeded(session, tried)
+            return token
     except WrongPasskey:
         async with transaction() as session:
             if asked.account_id is not None:

@@ -110,8 +110,16 @@ async def _shows_codes(window: Window) -> bool:
     return await window.see("#codes[open]").count() > 0
 
 
-async def test_a_passkey_is_the_second_step_and_then_the_whole_of_a_sign_in(window: Window, owner: Person) -> None:
+def tries(stack: Stack) -> int:
+    """What counts for this machine: each challenge, and each sign-in that failed."""
+    return sum(len(row["tries"]) for row in stack.sql("select tries from limit_counts"))
+
+
+async def test_a_passkey_is_the_second_step_and_then_the_whole_of_a_sign_in(
+    window: Window, owner: Person, stack: Stack
+) -> None:
     window.forgiven.append(REFUSED)
+    stack.sql("delete from limit_counts")
     device = await Device.in_(window)
     answers: list[Request] = []
     window.page.on("request", lambda request: answers.append(request) if _is_answer(request) else None)
@@ -125,15 +133,18 @@ async def test_a_passkey_is_the_second_step_and_then_the_whole_of_a_sign_in(wind
     await window.page.click("button:text-is('Use a passkey')")
     await window.page.wait_for_url(INSIDE)
 
+    assert tries(stack) == 1  # the challenge: a sign-in that succeeded is none
     await sign_out(window)
     await window.goto("/sign-in")
     await window.page.click("button:text-is('Sign in with a passkey')")
     await window.page.wait_for_url(INSIDE)
+    assert tries(stack) == 2
     assert [one["isResidentCredential"] for one in await device.credentials()] == [True]
 
     await sign_out(window)
     again = await _send_again(window, answers[-1])
     assert again == 400  # its challenge was used
+    assert tries(stack) == 3
     await device.verifies(False)
     await window.goto("/sign-in")
     await window.page.click("button:text-is('Sign in with a passkey')")
