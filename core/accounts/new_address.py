@@ -69,7 +69,8 @@ async def ask(*, account_id: UUID, email: str, browser: str, caller: Caller) -> 
             account_id=None,  # it may be somebody else's address: it is none of the account's mails
             recipient=address.email,
             template="email_change_code",
-            facts={"code": issued.code, "link": issued.link, "email": address.email, "name": account.name},
+            # Without a name: whoever asks may give any, and this mail goes to any address.
+            facts={"code": issued.code, "link": issued.link, "email": address.email},
         )
         await _tell_old(session, account, address, key=f"email_change:{issued.id}:asked", is_done=False)
         return issued.id
