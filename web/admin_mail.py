@@ -19,9 +19,8 @@ from core.mail.models import Delivery, DeliveryState
 from core.mail.render import UNSAFE
 from web import mails
 from web.callers import caller
-from web.inputs import Input, Line, takes
+from web.inputs import Input, Line, last_id, takes
 from web.notice_shapes import AnnouncementFacts, Announcements, Deliveries
-from web.notices import last_id
 from web.openapi import AFTER_ID, answers, query
 from web.replay import once
 from web.session import admin_only

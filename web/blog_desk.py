@@ -20,7 +20,7 @@ from core.errors import InvalidInput
 from web.admin import Moment
 from web.blog import shown_comment
 from web.blog_shapes import DeskPost, DeskRows, Preview, RevisionFacts, RevisionRows, WaitingComments
-from web.inputs import Input, takes, to_json
+from web.inputs import Input, last_id, takes, to_json
 from web.kept import look_again
 from web.openapi import AFTER_ID, answers, matched, query
 from web.replay import once
@@ -84,10 +84,7 @@ async def index() -> ResponseReturnValue:
 
 
 async def rows(after: str) -> dict[str, Any]:
-    try:
-        last = UUID(after) if after else None
-    except ValueError:
-        raise InvalidInput(field="after", rule="must be the last id of the page before") from None
+    last = last_id(after)
     async with transaction() as session:
         listed = await posts.listed(session, after=last)
         found = [desk_row(post, front_matter.read(text)) for post, text in listed]

@@ -69,6 +69,14 @@ def last_number(text: str | None) -> int | None:
     return int(text)
 
 
+def last_id(text: str) -> UUID | None:
+    """The `after` of a page whose rows are named by ids; None at the beginning. Raises InvalidInput."""
+    try:
+        return UUID(text) if text else None
+    except ValueError:
+        raise InvalidInput(field="after", rule="must be the `next` of the page before") from None
+
+
 def takes(model: type[BaseModel]) -> Callable[[F], F]:
     """Read the JSON body as `model` and give it to the route as `data`; quart-schema documents it in /openapi.json.
 

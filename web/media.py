@@ -18,7 +18,7 @@ from core.media import blobs, library, uploads
 from core.media.kinds import Reason
 from core.media.library import TYPES, Picture
 from core.media.models import MediaState
-from web.inputs import Input, arriving, streamed, takes
+from web.inputs import Input, arriving, last_id, streamed, takes
 from web.media_shapes import MediaRows, UploadBegun, UploadDone, UploadFacts
 from web.openapi import AFTER_ID, answers, query
 from web.replay import once
@@ -120,10 +120,7 @@ async def index() -> ResponseReturnValue:
     part = request.args.get("part", "")
     if len(part) > LONGEST_PART:
         raise InvalidInput(field="part", rule="must be a part of a name")
-    try:
-        after = UUID(asked) if (asked := request.args.get("after")) else None
-    except ValueError:
-        raise InvalidInput(field="after", rule="must be the `next` of the page before") from None
+    after = last_id(request.args.get("after", ""))
     async with transaction() as session:
         found = await library.page(session, part=part, after=after, limit=PAGE)
     return {
@@ -148,9 +145,8 @@ async def show(media_id: UUID) -> ResponseReturnValue:
 async def delete(media_id: UUID) -> ResponseReturnValue:
     """Stop an upload, or delete a picture that nothing shows."""
     async with transaction() as session:
-        found = await library.get(session, media_id)
-        await library.remove(session, media_id)
-    if found.media.state == MediaState.UPLOADING:
+        gone = await library.remove(session, media_id)
+    if gone.state == MediaState.UPLOADING:
         with suppress(ClofyError):  # then the sweep does it
             await blobs.discard(str(media_id))
     return "", 204

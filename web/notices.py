@@ -8,9 +8,9 @@ from quart import Blueprint, g, request
 from quart.typing import ResponseReturnValue
 
 from core.database import transaction
-from core.errors import InvalidInput
 from core.notices import inbox
 from core.notices.models import Notice
+from web.inputs import last_id
 from web.notice_shapes import Notices
 from web.openapi import AFTER_ID, answers, query
 from web.session import signed_in
@@ -78,14 +78,6 @@ async def page(account_id: UUID, after: str) -> dict[str, Any]:
         "unread": unread,
         "next": str(found[-1].id) if len(found) == inbox.PAGE else None,
     }
-
-
-def last_id(after: str) -> UUID | None:
-    """The `after` of a page whose rows are named by ids; None at the beginning. Raises InvalidInput."""
-    try:
-        return UUID(after) if after else None
-    except ValueError:
-        raise InvalidInput(field="after", rule="must be the `next` of the page before") from None
 
 
 @blueprint.post("/<uuid:notice_id>/read")

@@ -140,8 +140,11 @@ async def use(session: AsyncSession, *, used_by: str, ids: Iterable[UUID]) -> No
         await session.execute(insert(MediaUse).values(rows).on_conflict_do_nothing())
 
 
-async def remove(session: AsyncSession, media_id: UUID) -> None:
-    """Delete a picture, or stop its upload; the sweep takes its files away. Raises NotFound, MediaInUse."""
+async def remove(session: AsyncSession, media_id: UUID) -> Media:
+    """Delete a picture, or stop its upload; the sweep takes its files away. Returns it as it was.
+
+    Raises NotFound, MediaInUse.
+    """
     media = await session.get(Media, media_id, with_for_update=True)
     if media is None:
         raise NotFound(media=media_id)
@@ -149,3 +152,4 @@ async def remove(session: AsyncSession, media_id: UUID) -> None:
     if used_by := sorted(users):
         raise MediaInUse(media=media_id, used_by=used_by)
     await session.delete(media)
+    return media
