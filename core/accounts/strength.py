@@ -18,8 +18,9 @@ ENOUGH = 3  # of zxcvbn's 4: 10^8 guesses or more
 READ = 32  # characters that are estimated at once: the time grows with more than their square
 LEFT = 8  # characters, beside what everybody knows of the person and of us
 OURS = ("clofy", "cloud")
-LEET = frozenset("@({[<!|$+%")  # what zxcvbn tries as letters, each for several: its time grows with their product
-MOST_LEET = 4
+LEET = "@({[<!|$+%"  # what zxcvbn tries as letters, each for several: its time grows with their product
+MOST_LEET = 4  # beyond, they are estimated as the signs that they are
+SIGNS = str.maketrans(LEET, "#)}]>?^&=~")
 WAITING = 8  # estimates asked for at once
 
 _WORD = re.compile(r"[^\W_]{3,}")
@@ -65,8 +66,8 @@ def is_known(password: str, around: Iterable[str]) -> bool:
 
 async def guessability(password: str, around: Iterable[str], line: Line = DECIDES) -> int:
     """zxcvbn's score, 0 (guessed at once) to 4. Off the loop; raises Busy when too many wait."""
-    if len(LEET & set(password)) > MOST_LEET:
-        return 4  # zxcvbn would take seconds to find nothing in it
+    if len(set(LEET) & set(password)) > MOST_LEET:
+        password = password.translate(SIGNS)
     parts = {part for part in (password[:READ], password[-READ:]) if part}
     if line.waiting >= WAITING:
         raise Busy

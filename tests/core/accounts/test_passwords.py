@@ -44,6 +44,7 @@ async def test_hashes_are_argon2id_of_the_strength_that_owasp_asks_for() -> None
         ("qwertyuiopasdfgh", "harder to guess"),
         ("1234567890123456789", "harder to guess"),
         ("1q2w3e4r5t6y7u8i", "harder to guess"),
+        ("passwordpassword@({[<", "harder to guess"),
         ("rosebudrosebud!!!!", "harder to guess"),
         ("!!!!!! football 2026", "many people have"),
         ("Clofy Cloud 2026!", "more in it"),
