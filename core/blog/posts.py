@@ -19,6 +19,7 @@ from core.media import library
 from core.queue import TaskName
 
 LONGEST = 50_000  # characters of a source
+MOST_LINES = 2_000  # of a source: two that differ in all of them are compared within a second
 PAGE = 50
 REVISIONS = 200  # that are listed
 PUBLIC = (PostState.PUBLISHED, PostState.UNLISTED)
@@ -213,6 +214,8 @@ async def revision(session: AsyncSession, post_id: UUID, revision_id: UUID) -> P
 def _check(source: str) -> None:
     if len(source) > LONGEST:
         raise InvalidInput(field="source", rule=f"may have at most {LONGEST:,} characters")
+    if source.count("\n") >= MOST_LINES:
+        raise InvalidInput(field="source", rule=f"may have at most {MOST_LINES:,} lines")
     if "\0" in source:
         raise InvalidInput(field="source", rule="must not contain NUL")
 

@@ -4,6 +4,7 @@ These are the "blog interactions" of the privacy policy: an account's own are gi
 it (`forget`). Readings are of nobody: they are counted, and who was counted is known by a hash for a day at most.
 """
 
+import hashlib
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -21,6 +22,7 @@ from core.limits import Limit, Window
 from core.secrets import sign
 
 LONGEST = 4_000  # characters of a comment
+KINDS = 64  # of browsers that are told apart in a network: whoever makes names up is so many readers, and no more
 SHOWN = 200  # comments below a post, the newest of them
 COMMENTS = Limit("comments", account=(Window(5, limits.FIVE_MINUTES), Window(50, limits.DAY)))
 
@@ -35,8 +37,8 @@ async def count_reading(session: AsyncSession, post_id: UUID, *, ip: str, user_a
     """Count a reader of a public post, once a day; returns whether this call did. Nothing of it is kept but a hash."""
     if not await session.scalar(select(exists().where(PostPage.post_id == post_id))):
         return False
-    network = limits.network(ip)
-    reader = sign("\0".join(("reader", str(day), network, user_agent[:300])).encode("utf-8", "surrogateescape"))
+    kind = hashlib.sha256(user_agent.encode("utf-8", "surrogateescape")).digest()[0] % KINDS
+    reader = sign("\0".join(("reader", str(day), limits.network(ip), str(kind))).encode("utf-8", "surrogateescape"))
     new = insert(PostReader).values(day=day, post_id=post_id, reader=reader).on_conflict_do_nothing()
     if await session.scalar(new.returning(PostReader.day)) is None:
         return False

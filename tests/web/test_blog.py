@@ -14,6 +14,7 @@ from quart import Quart
 from quart.typing import TestClientProtocol as Client
 from quart.wrappers import Response
 from sqlalchemy import func, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.accounts.models import Account, Role
 from core.blog import pages, posts, readers
@@ -339,6 +340,19 @@ async def test_readings_are_counted_once_a_day_without_cookies_and_nobody_is_rem
         assert await session.scalar(mine) == 0
         assert await session.scalar(select(PostReading.readers).where(PostReading.post_id == post.id)) == 2
     assert (await visitor.get(f"/blog/readings/{uuid4()}.gif")).status_code == 200
+
+
+async def test_who_makes_up_browsers_is_not_counted_for_each(session: AsyncSession) -> None:
+    post, _ = await published()
+    today = datetime.now(UTC).date()
+
+    for number in range(readers.KINDS * 3):
+        await readers.count_reading(session, post.id, ip="192.0.2.1", user_agent=f"Browser {number}", day=today)
+
+    assert (await readers.readings(session, [post.id]))[post.id] <= readers.KINDS
+    await readers.count_reading(session, post.id, ip="192.0.2.2", user_agent="Browser 1", day=today)
+    mine = select(func.count()).select_from(PostReader).where(PostReader.post_id == post.id)
+    assert (await session.scalar(mine)) == (await readers.readings(session, [post.id]))[post.id]
 
 
 async def test_a_comment_waits_is_shown_with_its_name_and_goes_with_its_writer(

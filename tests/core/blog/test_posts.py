@@ -103,6 +103,15 @@ async def test_of_many_editors_at_once_no_text_is_lost(editor: UUID) -> None:
     assert sorted(one.number for one in kept if one.number) == [1, 2]
 
 
+async def test_a_source_has_so_many_lines_that_two_can_be_compared(editor: UUID) -> None:
+    text = source(body="\n" * posts.MOST_LINES)
+    post = await make_post(source(), editor, to=PostState.DRAFT)
+
+    with pytest.raises(InvalidInput):
+        await save(post, text, 1, editor)
+    assert await save(post, text.replace("\n\n", "\n"), 1, editor) == 2
+
+
 async def test_a_version_that_never_was_is_no_base(editor: UUID) -> None:
     post = await make_post(source(), editor, to=PostState.DRAFT)
 
