@@ -119,7 +119,9 @@ async def expected(error: ClofyError) -> ResponseReturnValue:
         logger.warning("refused", code=error.code, times=times, **facts)
     sends_to = "/sign-in?next={path}" if error.kind is Kind.UNAUTHENTICATED else getattr(error, "sends_to", None)
     if sends_to and method in security.SAFE_METHODS and not path.startswith(MACHINE_PATHS):
-        return redirect(sends_to.replace("{path}", quote(path, safe="/")), 303)
+        request = request_ctx.request
+        back = request.full_path if request.query_string else path  # a link in a mail brings its code in the query
+        return redirect(sends_to.replace("{path}", quote(back, safe="/")), 303)
     more: dict[str, Any] = {name: error.facts[name] for name in error.shown if name in error.facts}
     if isinstance(error, InvalidInput):
         more["errors"] = [{"field": error.field, "rule": error.rule}]

@@ -156,7 +156,11 @@ async def test_it_needs_a_sign_in_within_half_an_hour(app: Quart, owner: Owner, 
     refused = [await problem(one) for one in (await ask(browser, new), await confirm(browser, new, "000000"))]
 
     assert [one["code"] for one in refused] == ["sign-in-again"] * 2
-    assert (await browser.client.get("/account/email")).status_code == 303
+    link = f"/account/email?email={new}&code=123456"
+    for asks in (browser, browser_of(app)):
+        page = await asks.client.get(link)
+        assert page.status_code == 303
+        assert parse_qs(urlsplit(page.headers["Location"]).query)["next"] == [link]  # it comes back with its code
 
 
 async def test_codes_for_a_new_password_are_void_after_it(
