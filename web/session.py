@@ -126,8 +126,6 @@ def permissions_of(app: Quart) -> dict[str, Permission]:
             permission = Permission.OPEN
         if permission is None:
             raise RuntimeError(f"{rule.endpoint} ({rule.rule}) does not say who may call it: see web/session.py")
-        if permission is Permission.ANYONE and rule.rule.startswith("/webhooks/"):
-            permission = Permission.WEBHOOK
         permissions[rule.endpoint] = permission
     return permissions
 
