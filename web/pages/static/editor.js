@@ -49,12 +49,11 @@ async function show() {
 // True once the server has what is in the field; one save at a time, in order.
 async function save() {
   clearTimeout(saveTimer);
-  if (busy) await busy;
+  while (busy) await busy; // another that waited with us may have begun one
   if (conflict) return false;
   if (text.value === kept) return true;
-  busy = saveNow();
+  busy = saveNow().finally(() => (busy = null));
   const done = await busy;
-  busy = null;
   return done && text.value === kept ? true : done && save();
 }
 
