@@ -13,7 +13,7 @@ import httpx
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Origin
 
-from tests.house import House
+from tests.house import House, Stack
 
 PASSWORD = "correct horse battery staple 9"
 Event = dict[str, Any]
@@ -204,3 +204,17 @@ def text_of(events: list[Event]) -> str:
         elif event["type"] == "delta":
             shown += event["data"]["text"]
     return shown
+
+
+@asynccontextmanager
+async def admin_of(stack: Stack) -> AsyncIterator[Person]:
+    """An admin, signed in as if by an authenticator app. A new role ends the sessions that were under the old one."""
+    async with Person.at(stack) as admin:
+        await admin.register()
+        stack.sql("update accounts set role = 'admin' where email = :email", email=admin.email)
+        await admin.sign_in()
+        stack.sql(
+            "update web_sessions set factor = 'totp' where account_id = (select id from accounts where email = :email)",
+            email=admin.email,
+        )
+        yield admin

@@ -19,8 +19,7 @@ from tests.core.blog.vectors import VECTORS
 from tests.core.media import files
 from tests.house import MODULE, ROOT, Stack
 from tests.journeys.chromium import Window, launch
-from tests.journeys.person import Person
-from tests.journeys.test_money_pages import make_admin
+from tests.journeys.person import Person, admin_of
 
 WIDTH = "(one) => one.decode().then(() => one.naturalWidth)"
 RUNS = "window.alert = () => { document.documentElement.dataset.ran = 'yes'; };"
@@ -37,16 +36,6 @@ async def chromium() -> AsyncIterator[Browser]:
         browser = await launch(playwright)
         yield browser
         await browser.close()
-
-
-@asynccontextmanager
-async def admin_of(stack: Stack) -> AsyncIterator[Person]:
-    async with Person.at(stack) as admin:
-        await admin.register()
-        stack.sql("update accounts set role = 'admin' where email = :email", email=admin.email)  # it ends the session
-        await admin.sign_in()
-        make_admin(stack, admin.email)
-        yield admin
 
 
 @asynccontextmanager

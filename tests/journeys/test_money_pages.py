@@ -7,7 +7,7 @@ from playwright.async_api import Browser, async_playwright, expect
 
 from tests.house import Stack
 from tests.journeys.chromium import PATIENCE, Window, launch
-from tests.journeys.person import Person
+from tests.journeys.person import Person, admin_of
 
 
 @pytest.fixture(scope="module")
@@ -93,37 +93,34 @@ async def test_a_payment_that_failed_says_so_and_what_to_do(stack: Stack, person
 
 
 async def test_an_admin_reads_what_changes_before_it_does(stack: Stack, chromium: Browser, person: Person) -> None:
-    async with Person.at(stack) as admin:
-        await admin.register()
-        make_admin(stack, admin.email)
-        async with Window.at(stack, chromium, person=admin) as window:
-            await window.goto("/admin")
-            await window.page.fill("#email", person.email[:20])
-            await window.page.press("#email", "Enter")
-            await window.page.click(f"text={person.email}")
-            await window.page.click("summary")
-            await window.page.fill("#amount_mc", "12.x")
-            await window.page.fill("#reason", "Sorry for Monday")
-            await window.page.click("[data-adjust] button")
-            await expect(window.see("#amount_mc-error")).to_contain_text("an amount as 12.5")
-            await window.page.fill("#amount_mc", "12.5")
-            await window.page.press("#amount_mc", "Enter")
-            await expect(window.see("#confirm")).to_contain_text("The balance goes from 500 to 512.5.")
-            await window.page.click("button[value=no]")
-            assert (await person.credits())["balance_mc"] == 500_000
-            await window.page.click("[data-adjust] button")
-            await window.page.click("button[value=yes]")
+    async with admin_of(stack) as admin, Window.at(stack, chromium, person=admin) as window:
+        await window.goto("/admin")
+        await window.page.fill("#email", person.email[:20])
+        await window.page.press("#email", "Enter")
+        await window.page.click(f"text={person.email}")
+        await window.page.click("summary")
+        await window.page.fill("#amount_mc", "12.x")
+        await window.page.fill("#reason", "Sorry for Monday")
+        await window.page.click("[data-adjust] button")
+        await expect(window.see("#amount_mc-error")).to_contain_text("an amount as 12.5")
+        await window.page.fill("#amount_mc", "12.5")
+        await window.page.press("#amount_mc", "Enter")
+        await expect(window.see("#confirm")).to_contain_text("The balance goes from 500 to 512.5.")
+        await window.page.click("button[value=no]")
+        assert (await person.credits())["balance_mc"] == 500_000
+        await window.page.click("[data-adjust] button")
+        await window.page.click("button[value=yes]")
 
-            await expect(window.see(".timeline tr").nth(1)).to_contain_text("+12.500", timeout=PATIENCE)
-            await expect(window.see(".timeline")).to_contain_text(f"Adjustment by {admin.email}")
-            assert (await person.credits())["balance_mc"] == 512_500
-            faults = []
-            for path in ("/admin", "/admin?email=clofy", window.page.url, "/admin/books"):
-                await window.goto(path)
-                for summary in await window.see("summary").all():
-                    await summary.click()
-                faults += [f"{path}: {fault}" for fault in await window.accessibility_faults()]
-            assert faults == []
+        await expect(window.see(".timeline tr").nth(1)).to_contain_text("+12.500", timeout=PATIENCE)
+        await expect(window.see(".timeline")).to_contain_text(f"Adjustment by {admin.email}")
+        assert (await person.credits())["balance_mc"] == 512_500
+        faults = []
+        for path in ("/admin", "/admin?email=clofy", window.page.url, "/admin/books"):
+            await window.goto(path)
+            for summary in await window.see("summary").all():
+                await summary.click()
+            faults += [f"{path}: {fault}" for fault in await window.accessibility_faults()]
+        assert faults == []
 
 
 @pytest.mark.timeout(180)
@@ -143,12 +140,3 @@ async def test_no_page_of_money_keeps_anybody_out(stack: Stack, person: Person, 
     await expect(button).to_be_in_viewport()
 
     assert faults == []
-
-
-def make_admin(stack: Stack, email: str) -> None:
-    """Of somebody who is signed in, as if they had done so with an authenticator app."""
-    stack.sql("update accounts set role = 'admin' where email = :email", email=email)
-    stack.sql(
-        "update web_sessions set factor = 'totp' where account_id = (select id from accounts where email = :email)",
-        email=email,
-    )
