@@ -5,11 +5,12 @@ What stands before us says it (CLOFY_EDGE); whatever else a request says of itse
 
 from ipaddress import ip_address
 
+from quart import g
 from quart.globals import request_ctx
 from werkzeug.datastructures import Headers
 
 from core.audit import Caller
-from core.settings import Edge, settings
+from core.settings import Edge
 from web.errors import request_id
 from web.security import site
 
@@ -18,12 +19,8 @@ NO_NETWORK = "<local>"  # as Quart calls the peer of what came by a Unix socket,
 
 def caller() -> Caller:
     """Who sends the request that is being answered."""
-    request = request_ctx.request
-    return Caller(
-        ip=client_ip(settings().edge, request.headers, request.remote_addr or ""),
-        user_agent=request.headers.get("User-Agent", ""),
-        request_id=request_id(),
-    )
+    user_agent = request_ctx.request.headers.get("User-Agent", "")
+    return Caller(ip=g.ip, user_agent=user_agent, request_id=request_id())  # the guard has looked where it came from
 
 
 def browser() -> str:
