@@ -23,7 +23,7 @@ from web.openapi import answers
 from web.security import set_cookie, site
 from web.session import anyone, signed_in
 from web.shapes import CodeSent, ProfileFacts, Sessions
-from web.sign_in import Email, Password, session_token, signed_out
+from web.sign_in import Email, Password, own_token, signed_out
 from web.waiting import wait_for
 
 blueprint = Blueprint("accounts", __name__)
@@ -141,11 +141,8 @@ def device(row: Device, current: UUID) -> dict[str, Any]:
 @answers(None, status=204)
 async def end_others() -> ResponseReturnValue:
     """Sign out everywhere else."""
-    token = session_token()
-    if token is None:
-        raise NotFound
     async with transaction() as session:
-        await web_sessions.end_other_sessions(session, account_id=g.account.id, token=token)
+        await web_sessions.end_other_sessions(session, account_id=g.account.id, token=own_token())
         await audit.note(session, Action.OTHER_SESSIONS_ENDED, account_id=g.account.id, caller=caller())
     return "", 204
 

@@ -5,13 +5,12 @@ from quart import Blueprint, g
 from quart.typing import ResponseReturnValue
 
 from core.accounts import codes, new_address
-from core.errors import NotFound
 from web.callers import browser, caller
 from web.inputs import Input, takes
 from web.openapi import answers
 from web.session import anyone, fresh
 from web.shapes import CodeSent, SignedInFacts
-from web.sign_in import Email, session_token, signed_in_answer
+from web.sign_in import Email, own_token, signed_in_answer
 from web.waiting import wait_for
 
 blueprint = Blueprint("addresses", __name__)
@@ -47,11 +46,8 @@ async def ask(data: NewAddress) -> ResponseReturnValue:
 @takes(ProvenAddress)
 async def confirm(data: ProvenAddress) -> ResponseReturnValue:
     """Take it by that code. It signs out everywhere else; this session goes on under a fresh id."""
-    token = session_token()
-    if token is None:
-        raise NotFound
     rotated = await new_address.confirm(
-        account_id=g.account.id, email=data.email, code=data.code, token=token, caller=caller()
+        account_id=g.account.id, email=data.email, code=data.code, token=own_token(), caller=caller()
     )
     return signed_in_answer(rotated)
 

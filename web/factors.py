@@ -21,7 +21,7 @@ from web.inputs import Input, Line, takes
 from web.openapi import answers
 from web.session import anyone, enrolling, fresh, signed_in
 from web.shapes import CodeSent, PasskeyOptions
-from web.sign_in import Code, attempt, session_token, signed_in_answer
+from web.sign_in import Code, attempt, own_token, signed_in_answer
 
 blueprint = Blueprint("factors", __name__)
 
@@ -44,12 +44,6 @@ class Renamed(Input):
 class Stopped(Input):
     request: Annotated[str, StringConstraints(pattern="^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
     proof: str = Field(max_length=64)
-
-
-def _token() -> str:
-    token = session_token()
-    assert token is not None  # the guard has found its session
-    return token
 
 
 def _changed(done: Changed) -> Response:
@@ -108,7 +102,7 @@ async def begin_totp() -> ResponseReturnValue:
 async def confirm_totp(data: OneCode) -> ResponseReturnValue:
     """Take the app into use by its first code. The first factor brings recovery codes; other sessions end."""
     return _changed(
-        await changes.confirm_totp(account_id=g.account.id, code=data.code, token=_token(), caller=caller())
+        await changes.confirm_totp(account_id=g.account.id, code=data.code, token=own_token(), caller=caller())
     )
 
 
@@ -117,7 +111,7 @@ async def confirm_totp(data: OneCode) -> ResponseReturnValue:
 @enrolling
 @answers(MadeCodes)
 async def remove_totp() -> ResponseReturnValue:
-    return _changed(await changes.remove_totp(account_id=g.account.id, token=_token(), caller=caller()))
+    return _changed(await changes.remove_totp(account_id=g.account.id, token=own_token(), caller=caller()))
 
 
 @blueprint.post("/api/account/recovery-codes")
@@ -126,7 +120,7 @@ async def remove_totp() -> ResponseReturnValue:
 @answers(MadeCodes, problems=(409,))
 async def make_recovery_codes() -> ResponseReturnValue:
     """A new set of ten; the one before is void."""
-    return _changed(await changes.make_recovery_codes(account_id=g.account.id, token=_token(), caller=caller()))
+    return _changed(await changes.make_recovery_codes(account_id=g.account.id, token=own_token(), caller=caller()))
 
 
 @blueprint.post("/api/account/passkeys/options")
@@ -135,7 +129,7 @@ async def make_recovery_codes() -> ResponseReturnValue:
 @answers(PasskeyOptions, problems=(409,))
 async def ask_for_passkey() -> ResponseReturnValue:
     """What the browser is to make a passkey for."""
-    return {"options": await changes.ask_for_passkey(account_id=g.account.id, token=_token())}
+    return {"options": await changes.ask_for_passkey(account_id=g.account.id, token=own_token())}
 
 
 @blueprint.post("/api/account/passkeys")
@@ -146,7 +140,7 @@ async def ask_for_passkey() -> ResponseReturnValue:
 async def add_passkey(data: NewPasskey) -> ResponseReturnValue:
     """Keep a passkey that the browser has made. The first factor brings recovery codes; other sessions end."""
     done = await changes.add_passkey(
-        account_id=g.account.id, credential=data.credential, name=data.name, token=_token(), caller=caller()
+        account_id=g.account.id, credential=data.credential, name=data.name, token=own_token(), caller=caller()
     )
     assert done.passkey is not None
     response = signed_in_answer(done.token, recovery_codes=done.recovery_codes, passkey=shown_passkey(done.passkey))
@@ -170,7 +164,7 @@ async def rename_passkey(passkey_id: UUID, data: Renamed) -> ResponseReturnValue
 @answers(MadeCodes)
 async def remove_passkey(passkey_id: UUID) -> ResponseReturnValue:
     return _changed(
-        await changes.remove_passkey(account_id=g.account.id, passkey_id=passkey_id, token=_token(), caller=caller())
+        await changes.remove_passkey(account_id=g.account.id, passkey_id=passkey_id, token=own_token(), caller=caller())
     )
 
 
@@ -181,7 +175,7 @@ async def remove_passkey(passkey_id: UUID) -> ResponseReturnValue:
 async def turn_email_codes_on() -> ResponseReturnValue:
     """Have a code by mail asked for when signing in. Not beside an app or a passkey, which are safer."""
     return _changed(
-        await changes.set_email_codes(account_id=g.account.id, wanted=True, token=_token(), caller=caller())
+        await changes.set_email_codes(account_id=g.account.id, wanted=True, token=own_token(), caller=caller())
     )
 
 
@@ -191,7 +185,7 @@ async def turn_email_codes_on() -> ResponseReturnValue:
 @answers(MadeCodes)
 async def turn_email_codes_off() -> ResponseReturnValue:
     return _changed(
-        await changes.set_email_codes(account_id=g.account.id, wanted=False, token=_token(), caller=caller())
+        await changes.set_email_codes(account_id=g.account.id, wanted=False, token=own_token(), caller=caller())
     )
 
 

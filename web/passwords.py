@@ -6,14 +6,13 @@ from quart.typing import ResponseReturnValue
 
 from core import limits
 from core.accounts import codes, passwords, reset, strength
-from core.errors import NotFound
 from web.callers import browser, caller
 from web.inputs import Input, takes
 from web.known import make_known
 from web.openapi import answers
 from web.session import anyone, fresh
 from web.shapes import CodeSent, PasswordStrength, SignedInFacts
-from web.sign_in import Email, Password, session_token, signed_in_answer
+from web.sign_in import Email, Password, own_token, signed_in_answer
 from web.waiting import wait_for
 
 blueprint = Blueprint("passwords", __name__)
@@ -81,10 +80,7 @@ async def confirm_reset(data: NewPassword) -> ResponseReturnValue:
 @takes(PasswordChange)
 async def change_password(data: PasswordChange) -> ResponseReturnValue:
     """Set another password. It signs out everywhere else; this session goes on under a fresh id."""
-    token = session_token()
-    if token is None:
-        raise NotFound
     rotated = await reset.change(
-        account_id=g.account.id, current=data.current, password=data.password, token=token, caller=caller()
+        account_id=g.account.id, current=data.current, password=data.password, token=own_token(), caller=caller()
     )
     return signed_in_answer(rotated)

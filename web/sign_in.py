@@ -56,6 +56,13 @@ def session_token() -> str | None:
     return request_ctx.request.cookies.get(site().session_cookie)
 
 
+def own_token() -> str:
+    """The token of the session that the guard has found."""
+    token = session_token()
+    assert token is not None
+    return token
+
+
 def _visit() -> Visit:
     return Visit(caller=caller(), browser=browser(), known=known_cookie(), replaces=session_token())
 
@@ -175,10 +182,8 @@ async def show_session() -> ResponseReturnValue:
 @answers(None, status=204)
 async def end_session() -> ResponseReturnValue:
     """Sign out here; a sign-in that waits for its second step is given up too."""
-    token = session_token()
-    assert token is not None
     async with transaction() as session:
-        await web_sessions.end_session(session, token=token)
+        await web_sessions.end_session(session, token=own_token())
         await audit.note(session, Action.SIGNED_OUT, account_id=g.account.id, caller=caller())
     response = signed_out()
     await end_attempt(response)
