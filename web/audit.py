@@ -9,7 +9,7 @@ from quart.typing import ResponseReturnValue
 from core import audit
 from core.audit import Action, Outcome
 from core.database import transaction
-from core.errors import InvalidInput
+from web.inputs import last_number
 from web.openapi import answers, query
 from web.session import signed_in
 from web.shapes import History
@@ -61,10 +61,9 @@ async def show_history() -> ResponseReturnValue:
 
 async def shown(account_id: UUID, before: str) -> dict[str, Any]:
     """One page of it. Raises InvalidInput."""
-    if not (before == "" or (before.isascii() and before.isdigit() and len(before) <= 18)):
-        raise InvalidInput(field="before", rule="must be the `next` of another page")
+    last = last_number(before, field="before")
     async with transaction() as session:
-        rows = await audit.history(session, account_id=account_id, before=int(before) if before else None, limit=PAGE)
+        rows = await audit.history(session, account_id=account_id, before=last, limit=PAGE)
     entries = [
         {
             "id": str(row.id),

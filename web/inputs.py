@@ -60,12 +60,12 @@ def _iso_date(value: object) -> object:
 IsoDate = Annotated[date, BeforeValidator(_iso_date), WithJsonSchema({"type": "string", "format": "date"})]
 
 
-def last_number(text: str | None) -> int | None:
+def last_number(text: str | None, *, field: str = "after") -> int | None:
     """The `after` of a page whose rows are numbered; None at the beginning. Raises InvalidInput."""
     if not text:
         return None
     if not (text.isascii() and text.isdigit() and len(text) < 19):
-        raise InvalidInput(field="after", rule="must be the `next` of the page before")
+        raise InvalidInput(field=field, rule="must be the `next` of the page before")
     return int(text)
 
 
