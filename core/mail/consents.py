@@ -3,12 +3,12 @@
 import base64
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import exists, select
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.errors import ClofyError, Kind
-from core.mail.models import Consent, Topic
+from core.mail.models import Consent, Delivery, Topic
 from core.secrets import is_signed, signatures
 
 WORDS_VERSION = 1  # of WORDS; a change of them is a new one, so that each choice says what was asked
@@ -17,6 +17,7 @@ WORDS = {
     Topic.LOW_BALANCE: "A word when few credits are left, once after each purchase.",
 }
 UNLESS_TURNED_OFF = frozenset({Topic.LOW_BALANCE})  # it is about what they bought; news needs a yes first
+WAY_OUT = "way_out"  # among the facts of a mail of a topic
 TOPIC_OF = {"announcement": Topic.ANNOUNCEMENTS, "low_balance": Topic.LOW_BALANCE}  # by the mail's template
 
 
@@ -65,12 +66,15 @@ def _signed_part(account_id: UUID, topic: Topic) -> bytes:
 
 
 def unsubscribe_token(account_id: UUID, topic: Topic) -> str:
-    """What a mail's link carries; it turns off this topic of this account, and nothing else. It has no end."""
+    """What a mail's link carries; it turns off this topic of this account, and nothing else.
+
+    It is signed, so that it outlives the account; and kept with its mail (WAY_OUT), so that it outlives the key.
+    """
     signature = base64.urlsafe_b64encode(signatures(_signed_part(account_id, topic))[0]).decode().rstrip("=")
     return f"{account_id.hex}.{topic}.{signature}"
 
 
-def read_token(token: str) -> tuple[UUID, Topic]:
+async def read_token(session: AsyncSession, token: str) -> tuple[UUID, Topic]:
     """Whose, and which topic. Raises NoSuchLink."""
     try:
         account, topic, signature = token.split(".")
@@ -79,5 +83,7 @@ def read_token(token: str) -> tuple[UUID, Topic]:
     except ValueError:
         raise NoSuchLink from None
     if not is_signed(_signed_part(account_id, known), given):
-        raise NoSuchLink
+        ours = exists().where(Delivery.account_id == account_id, Delivery.facts[WAY_OUT].astext == token)
+        if not await session.scalar(select(ours)):
+            raise NoSuchLink
     return account_id, known

@@ -12,7 +12,7 @@ from core import jobs
 from core.errors import ClofyError, Kind, NotFound
 from core.jobs import Job, JobState
 from core.mail import consents
-from core.mail.consents import TOPIC_OF
+from core.mail.consents import TOPIC_OF, WAY_OUT, unsubscribe_token
 from core.mail.models import Delivery, DeliveryState, Topic
 from core.notices import inbox
 from core.queue import TaskName
@@ -71,6 +71,8 @@ async def send(
     facts: what its template is rendered from; SECRET_FACTS are wiped once it is sent
     language: the recipient's; there is only "en" now
     """
+    if account_id is not None and (topic := TOPIC_OF.get(template)) is not None:
+        facts = {**facts, WAY_OUT: unsubscribe_token(account_id, topic)}
     row = insert(Delivery).values(
         key=key,
         account_id=account_id,

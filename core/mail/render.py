@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from core.errors import ClofyError, Kind
-from core.mail.consents import unsubscribe_token
+from core.mail.consents import WAY_OUT
 from core.mail.deliveries import Outgoing
 from core.settings import settings
 
@@ -102,6 +102,4 @@ def subject_of(template: str, facts: dict[str, Any]) -> str:
 
 def _way_out(mail: Outgoing, home: str) -> str:
     """Where one press ends mails of this topic; empty for what cannot be turned off."""
-    if mail.topic is None or mail.account_id is None:
-        return ""
-    return f"{home}/unsubscribe/{unsubscribe_token(mail.account_id, mail.topic)}"
+    return f"{home}/unsubscribe/{mail.facts[WAY_OUT]}" if WAY_OUT in mail.facts else ""

@@ -10,17 +10,17 @@ import orjson
 import pytest
 from quart import Quart
 from quart.typing import TestClientProtocol as Client
-from sqlalchemy import func, update
+from sqlalchemy import func, select, update
 
 from core.database import transaction
 from core.mail import consents
-from core.mail.consents import read_token, unsubscribe_token
+from core.mail.consents import WAY_OUT, read_token, unsubscribe_token
 from core.mail.deliveries import Outgoing, send
 from core.mail.models import Delivery, Topic
 from core.mail.render import render
 from core.notices import inbox
 from tests.core.billing.kit import sign_in
-from tests.core.mail.test_render import FACTS
+from tests.core.mail.test_render import FACTS, way_out
 from tests.web.test_live import open_socket
 from web import endings, notices
 
@@ -158,7 +158,8 @@ async def test_one_press_in_a_mail_program_ends_a_topic(app: Quart, account_id: 
     """As RFC 8058 has it: from the headers alone, without cookies, and only by POST."""
     async with transaction() as session:
         await consents.choose(session, account_id=account_id, topic=Topic.ANNOUNCEMENTS, wanted=True, via="account")
-    letter = render(Outgoing(uuid4(), "ada@example.com", "announcement", FACTS["announcement"], account_id))
+    facts = FACTS["announcement"] | way_out(account_id, "announcement")
+    letter = render(Outgoing(uuid4(), "ada@example.com", "announcement", facts, account_id))
     path = "/unsubscribe/" + letter["List-Unsubscribe"].strip("<>").rpartition("/")[2]
     stranger = app.test_client(use_cookies=False)
     looked = await stranger.get(path)
@@ -188,8 +189,25 @@ async def test_a_link_is_of_one_topic_of_one_account(app: Quart, account_id: UUI
 
     answers = [(await app.test_client().post(f"/unsubscribe/{one}")).status_code for one in forged]
 
-    assert read_token(token) == (account_id, Topic.ANNOUNCEMENTS)
+    async with transaction() as session:
+        assert await read_token(session, token) == (account_id, Topic.ANNOUNCEMENTS)
     assert answers == [404] * len(forged)
+
+
+async def test_a_link_outlives_its_key(app: Quart, account_id: UUID, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys change, and are not accepted for as long as mails lie about."""
+    await mail(account_id, "announcement")
+    async with transaction() as session:
+        facts = await session.scalar(select(Delivery.facts).where(Delivery.account_id == account_id))
+    assert facts is not None
+    never_sent = unsubscribe_token(account_id, Topic.LOW_BALANCE)
+    monkeypatch.setattr(consents, "is_signed", lambda *_: False)
+
+    answers = [
+        (await app.test_client().post(f"/unsubscribe/{token}")).status_code for token in (facts[WAY_OUT], never_sent)
+    ]
+
+    assert answers == [200, 404]
 
 
 async def test_a_link_outlives_its_account(app: Quart, house: object) -> None:

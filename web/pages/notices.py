@@ -25,7 +25,8 @@ async def inbox() -> ResponseReturnValue:
 @anyone
 async def ask_unsubscribe(token: str) -> ResponseReturnValue:
     """Only shows the button: what reads links in mails for safety's sake presses none. Raises NoSuchLink."""
-    _, topic = consents.read_token(token)
+    async with transaction() as session:
+        _, topic = await consents.read_token(session, token)
     return await page("unsubscribe.html", {"words": consents.WORDS[topic], "done": False})
 
 
@@ -36,8 +37,8 @@ async def unsubscribe(token: str) -> ResponseReturnValue:
 
     Whoever has the link may press it: it turns off one topic of one account, and its owner may turn it on again.
     """
-    account_id, topic = consents.read_token(token)
     async with transaction() as session:
+        account_id, topic = await consents.read_token(session, token)
         if await profile.addresses(session, {account_id}):  # else it is gone, and gets none anyway
             await consents.choose(session, account_id=account_id, topic=topic, wanted=False, via="mail")
     return await page("unsubscribe.html", {"words": consents.WORDS[topic], "done": True})

@@ -6,10 +6,11 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.mail import consents
 from core.mail import render as rendering
-from core.mail.consents import TOPIC_OF
+from core.mail.consents import TOPIC_OF, WAY_OUT, unsubscribe_token
 from core.mail.deliveries import Outgoing
 from core.mail.render import SUBJECTS, UnsafeHeader, render
 from core.settings import settings
@@ -56,7 +57,15 @@ ACCOUNT = uuid4()
 def make_mail(
     template: str, *, recipient: str = "ada@example.com", mail_id: UUID | None = None, **facts: Any
 ) -> Outgoing:
-    return Outgoing(mail_id or uuid4(), recipient, template, FACTS[template] | facts, ACCOUNT)
+    return Outgoing(
+        mail_id or uuid4(), recipient, template, FACTS[template] | way_out(ACCOUNT, template) | facts, ACCOUNT
+    )
+
+
+def way_out(account_id: UUID, template: str) -> dict[str, str]:
+    """As `send` adds it to the facts of what can be turned off."""
+    topic = TOPIC_OF.get(template)
+    return {WAY_OUT: unsubscribe_token(account_id, topic)} if topic else {}
 
 
 def part(message: EmailMessage, kind: str) -> str:
@@ -142,7 +151,7 @@ def test_a_subject_of_any_script_stays_a_subject(title: str) -> None:
 
 
 @pytest.mark.parametrize("template", sorted(SUBJECTS))
-def test_only_what_can_be_turned_off_has_a_way_out(template: str) -> None:
+async def test_only_what_can_be_turned_off_has_a_way_out(session: AsyncSession, template: str) -> None:
     message = render(make_mail(template))
 
     link = str(message["List-Unsubscribe"] or "")
@@ -151,7 +160,8 @@ def test_only_what_can_be_turned_off_has_a_way_out(template: str) -> None:
         assert message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
         assert link.strip("<>") in part(message, "plain")
         assert link.strip("<>") in part(message, "html")
-        assert consents.read_token(link.strip("<>").rpartition("/")[2]) == (ACCOUNT, TOPIC_OF[template])
+        token = link.strip("<>").rpartition("/")[2]
+        assert await consents.read_token(session, token) == (ACCOUNT, TOPIC_OF[template])
 
 
 def test_a_recipient_is_one_address() -> None:
