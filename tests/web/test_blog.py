@@ -2,29 +2,25 @@
 
 import json
 import re
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 from xml.etree import ElementTree
 
 import jsonschema
 import pytest
 from quart import Quart
-from quart.typing import TestClientProtocol as Client
-from quart.wrappers import Response
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core.accounts.models import Account, Role
+from core.accounts.models import Role
 from core.blog import pages, posts, readers
 from core.blog.models import CommentState, Post, PostComment, PostPage, PostReader, PostReading, PostState
 from core.blog.rendering import RENDERER
 from core.database import transaction
-from tests.core.billing.kit import host, sign_in
+from tests.core.billing.kit import host
 from tests.core.blog.kit import make_editor, make_picture, make_post, source
-from tests.makers import make_account
-from web.kept import FOR_CACHES, MOST, OLD_AFTER
+from tests.web.blog_kit import Somebody, published, somebody
+from web.kept import FOR_CACHES
 
 ATOM = "{http://www.w3.org/2005/Atom}"
 JSON_FEED = {  # jsonfeed.org, version 1.1
@@ -57,38 +53,9 @@ JSON_FEED = {  # jsonfeed.org, version 1.1
 }
 
 
-@dataclass
-class Somebody:
-    """A browser without a jar: each call brings its own headers."""
-
-    client: Client
-    headers: dict[str, str]
-    id: UUID | None = None
-
-    async def call(self, method: str, path: str, json: Any = None, **headers: str) -> Response:
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        answer = await self.client.open(path, method=method, json=json, headers=self.headers | named)
-        assert isinstance(answer, Response)
-        return answer
-
-    async def get(self, path: str, **headers: str) -> Response:
-        return await self.call("GET", path, **headers)
-
-    async def read(self, path: str) -> str:
-        answer = await self.get(path)
-        assert answer.status_code == 200, (path, answer.status_code)
-        return await answer.get_data(as_text=True)
-
-
 @pytest.fixture
 def visitor(app: Quart) -> Somebody:
     return Somebody(app.test_client(use_cookies=False), {"Host": host()})
-
-
-async def somebody(app: Quart, role: Role) -> Somebody:
-    async with transaction() as session:
-        account_id = await make_account(session, role=role)
-    return Somebody(app.test_client(use_cookies=False), await sign_in(account_id), account_id)
 
 
 @pytest.fixture
@@ -105,11 +72,6 @@ async def put_away(post: Post) -> None:
     """Its links lead nowhere; tests that walk through all pages must not find them."""
     async with transaction() as session:
         await posts.move(session, post.id, to=PostState.ARCHIVED, version=1, now=datetime.now(UTC))
-
-
-async def published(*, slug: str = "", **more: str) -> tuple[Post, str]:
-    slug = slug or f"web-{uuid4().hex}"
-    return await make_post(source(slug=slug, **more), await make_editor()), slug
 
 
 @pytest.mark.parametrize("path", ["/blog", "/blog/{}", "/blog/tags/{}", "/blog/authors/{}"])
@@ -132,102 +94,6 @@ async def test_a_public_page_is_the_same_for_all_and_may_be_kept(
     html = await seen.get_data(as_text=True)
     scripts = re.findall(r"<script\b[^>]*>", html)
     assert set(scripts) <= {'<script type="application/ld+json">'}
-
-
-async def test_who_has_a_page_is_not_sent_it_again_until_it_changes(visitor: Somebody, reader: Somebody) -> None:
-    _, slug = await published()
-    first = await visitor.get(f"/blog/{slug}")
-    tag = first.headers["ETag"]
-
-    same = await visitor.get(f"/blog/{slug}", If_None_Match=f'"other", W/{tag}')
-    assert (same.status_code, await same.get_data()) == (304, b"")
-    assert same.headers["ETag"] == tag
-    assert same.headers["Cache-Control"] == first.headers["Cache-Control"]
-    head = await visitor.call("HEAD", f"/blog/{slug}")
-    assert (head.status_code, await head.get_data(), head.headers["ETag"]) == (200, b"", tag)
-
-    assert (await reader.call("PUT", f"/api/posts/{slug}/like")).status_code == 204
-    changed = await visitor.get(f"/blog/{slug}", If_None_Match=tag)
-    assert changed.status_code == 200
-    assert "1 like" in await changed.get_data(as_text=True)
-
-
-async def test_what_is_kept_is_not_rendered_again_and_is_bounded(app: Quart, visitor: Somebody) -> None:
-    _, slug = await published()
-    kept = app.extensions["kept"]
-    first = await (await visitor.get(f"/blog/{slug}")).get_data()
-    key = (f"/blog/{slug}", b"")
-    kept.pages[key] = replace(kept.pages[key], body=b"kept")
-
-    assert (await visitor.read(f"/blog/{slug}"), first != b"kept") == ("kept", True)
-    for number in range(MOST + 10):
-        await visitor.get(f"/blog?number={number}")
-    assert len(kept.pages) == MOST
-
-
-async def test_what_the_blog_is_not_told_is_on_its_pages_a_minute_later(
-    app: Quart, visitor: Somebody, reader: Somebody
-) -> None:
-    _, slug = await published()
-    async with transaction() as session:
-        assert reader.id is not None
-        made = await readers.comment(session, slug, account_id=reader.id, source="Hi")
-        now = datetime.now(UTC)
-        await readers.decide(session, made.id, state=CommentState.SHOWN, decided_by=reader.id, now=now)
-    assert "Pat Person" in await visitor.read(f"/blog/{slug}")
-    async with transaction() as session:
-        await session.execute(update(Account).where(Account.id == reader.id).values(name="Pat Other"))
-
-    kept = app.extensions["kept"]
-    kept.asked_at, kept.emptied_at = 0.0, kept.emptied_at - OLD_AFTER
-
-    assert "Pat Other" in await visitor.read(f"/blog/{slug}")
-
-
-async def test_who_only_reads_the_api_has_no_stamp_asked_for(app: Quart, visitor: Somebody) -> None:
-    await visitor.read("/blog")
-    asked_at = app.extensions["kept"].asked_at
-
-    await visitor.read("/api/posts")
-
-    assert app.extensions["kept"].asked_at == asked_at > 0
-
-
-async def test_who_leaves_before_the_page_is_made_is_sent_nothing_and_is_no_error(app: Quart) -> None:
-    sent: list[Any] = []
-    scope = {
-        "type": "http",
-        "asgi": {"version": "3.0", "spec_version": "2.3"},
-        "http_version": "1.1",
-        "method": "GET",
-        "scheme": "http",
-        "path": "/blog",
-        "raw_path": b"/blog",
-        "root_path": "",
-        "query_string": uuid4().hex.encode(),
-        "headers": [(b"host", host().encode())],
-        "client": ("127.0.0.1", 1),
-        "extensions": {},
-    }
-
-    async def gone() -> dict[str, str]:
-        return {"type": "http.disconnect"}
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    await app.extensions["kept"](scope, gone, send)
-
-    assert sent == []
-
-
-async def test_a_foreign_host_gets_nothing_that_is_kept(visitor: Somebody) -> None:
-    _, slug = await published()
-    await visitor.read(f"/blog/{slug}")
-
-    refused = await visitor.get(f"/blog/{slug}", Host="evil.example")
-
-    assert refused.status_code == 400
 
 
 async def test_an_old_address_redirects_and_an_archived_one_is_gone(app: Quart, editor: Somebody) -> None:
