@@ -119,11 +119,19 @@ async def test_the_end_of_a_dispute_is_taken_up_however_old_it_is() -> None:
 
     in_a_year = datetime.now(UTC) + timedelta(days=365)
     report = await reconciliation.reconcile(now=in_a_year)
-    async with transaction() as session:
-        await session.delete(await session.get_one(Reconciliation, report.id))
 
     assert found(report, purchase) == [("returns_missed", True)]
     assert await balance_mc(purchase) == 500_000
+
+
+async def test_a_run_by_a_clock_that_was_ahead_leaves_no_gap() -> None:
+    await reconciliation.reconcile(now=datetime.now(UTC) + timedelta(days=10))
+    purchase, _ = await make_paid()
+
+    report = await reconcile()
+
+    assert report.since < datetime.now(UTC)
+    assert found(report, purchase) == [("paid_not_credited", True)]
 
 
 async def test_what_was_credited_and_not_paid_is_an_alarm_each_run_and_left_alone(
