@@ -212,7 +212,7 @@ def _refund(purchase: Purchase, refund: Refund) -> dict[str, Any]:
     return {
         "id": str(refund.id),  # it is kept as JSON, which knows no UUID of the driver
         **_money(purchase, refund.amount_minor),
-        "credits_mc": refunds.credits_of(purchase, refund.amount_minor),
+        "credits_mc": purchase.credits_of(refund.amount_minor),
         "state": refund.state,
         "by": refund.origin,
         "failure": refund.failure,

@@ -30,12 +30,11 @@ async def dispute_opened(session: AsyncSession, purchase: Purchase, dispute: Dis
 
 async def _send(session: AsyncSession, purchase: Purchase, key: str, template: str, amount_minor: int) -> None:
     buyer = await get_account(session, account_id=purchase.account_id)
-    credits_mc = purchase.credits_mc * amount_minor // purchase.amount_minor
     facts: dict[str, Any] = {
         "name": buyer.name,
         "bundle_name": bundles.name_of(purchase.bundle),
         "amount": format_money(amount_minor, purchase.currency),
-        "credits": format_credits(credits_mc),
+        "credits": format_credits(purchase.credits_of(amount_minor)),
         "purchase_id": str(purchase.id),
     }
     await deliveries.send(

@@ -64,6 +64,10 @@ class Purchase(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     paid_at: Mapped[datetime | None]
 
+    def credits_of(self, amount_minor: int) -> int:
+        """The credits, in millicredits, that a part of the price stands for."""
+        return self.credits_mc * amount_minor // self.amount_minor
+
 
 class RefundState(StrEnum):
     REQUESTED = "requested"  # by the buyer; Stripe may not know of it yet, the credits are already taken back

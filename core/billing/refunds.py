@@ -90,13 +90,8 @@ def part_of(purchase: Purchase, *, unused_mc: int) -> Refundable | Refusal:
     amount_minor = worth - worth % money.step(purchase.currency)
     if amount_minor <= 0:
         return Refusal.NOTHING_UNUSED
-    after = credits_of(purchase, purchase.reversed_minor + amount_minor)
-    return Refundable(amount_minor, after - credits_of(purchase, purchase.reversed_minor))
-
-
-def credits_of(purchase: Purchase, amount_minor: int) -> int:
-    """The credits, in millicredits, that a part of a purchase's price stands for."""
-    return purchase.credits_mc * amount_minor // purchase.amount_minor
+    after = purchase.credits_of(purchase.reversed_minor + amount_minor)
+    return Refundable(amount_minor, after - purchase.credits_of(purchase.reversed_minor))
 
 
 @dataclass(frozen=True)
@@ -141,7 +136,7 @@ async def request(session: AsyncSession, purchase: Purchase, *, now: datetime, c
         raise NotRefundable(refusal, purchase=purchase.id)
     lot_source = returns.source(purchase.id)
     # It changes nothing, and holds the account: what is unused now is unused when its credits are taken.
-    target_mc = credits_of(purchase, purchase.reversed_minor)
+    target_mc = purchase.credits_of(purchase.reversed_minor)
     await ledger.reverse_to(session, source=lot_source, target_mc=target_mc, kind=EntryKind.REFUND)
     lot = await ledger.lot(session, source=lot_source)
     part = part_of(purchase, unused_mc=lot.left_mc)

@@ -117,7 +117,7 @@ async def reverse(session: AsyncSession, purchase: Purchase, ours: Returns, *, d
     refunds, disputes = EntryKind.REFUND, EntryKind.DISPUTE
     for kind, disputed_minor in ((refunds, disputed_before), (disputes, ours.disputed_minor)):
         purchase.reversed_minor = min(purchase.amount_minor, ours.refunded_minor + disputed_minor)
-        target_mc = purchase.credits_mc * purchase.reversed_minor // purchase.amount_minor
+        target_mc = purchase.credits_of(purchase.reversed_minor)
         await ledger.reverse_to(session, source=source(purchase.id), target_mc=target_mc, kind=kind)
     await session.flush()
 
