@@ -244,7 +244,8 @@ async def test_a_lost_factor_is_removed_after_three_days_with_a_mail_each_day(
         await work(TaskName.LOST_FACTORS)
         await work(TaskName.LOST_FACTORS)  # twice is once
         counts.append(len(await letters(session, owner)))
-    held = await (await browser_of(app).sign_in(owner.email)).get_json()
+    waiting = browser_of(app)
+    held = await (await waiting.sign_in(owner.email)).get_json()
     await move(asked, timedelta(days=1))
     await work(TaskName.LOST_FACTORS)
     after = await (await browser_of(app).sign_in(owner.email)).get_json()
@@ -253,6 +254,7 @@ async def test_a_lost_factor_is_removed_after_three_days_with_a_mail_each_day(
     assert counts == [2, 3]
     assert held["methods"] == ["totp"]
     assert after["methods"] == ["email_code"]
+    assert (await waiting.call("POST", "/api/session/second-factor/email")).status_code == 401  # begun before
     assert await state_of(browser) == "anonymous"
     async with transaction() as one:
         last = (await audit.history(one, account_id=owner.id))[0]

@@ -15,7 +15,7 @@ from core.accounts.models import Account
 from core.mail.deliveries import Outgoing
 from core.mail.models import Delivery
 from core.mail.render import render
-from tests.web.account_kit import Owner, browser_of, signed_in, state_of
+from tests.web.account_kit import Owner, browser_of, signed_in, state_of, step_two
 from tests.web.browser import Browser, mailed, person, problem, wrong
 
 
@@ -161,6 +161,18 @@ async def test_it_needs_a_sign_in_within_half_an_hour(app: Quart, owner: Owner, 
         page = await asks.client.get(link)
         assert page.status_code == 303
         assert parse_qs(urlsplit(page.headers["Location"]).query)["next"] == [link]  # it comes back with its code
+
+
+async def test_a_sign_in_that_had_begun_is_over_after_it(
+    app: Quart, owner: Owner, session: AsyncSession, new: str
+) -> None:
+    browser, waiting = await signed_in(app, await owner.with_totp()), browser_of(app)
+    await waiting.sign_in(owner.email)
+
+    await changed(browser, session, new)
+
+    await owner.forget_steps()
+    assert (await step_two(waiting, owner.code())).status_code == 401
 
 
 async def test_codes_for_a_new_password_are_void_after_it(
