@@ -100,3 +100,11 @@ def test_links_between_documents_lead_somewhere() -> None:
     ]
 
     assert broken == []
+
+
+def test_each_decision_has_a_number_of_its_own_and_says_it() -> None:
+    records = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+    numbers = [record.name.partition("-")[0] for record in records]
+
+    assert [record.read_text().partition(" ")[2].partition(" ")[0] for record in records] == numbers
+    assert len(set(numbers)) == len(numbers)
