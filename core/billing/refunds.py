@@ -109,15 +109,18 @@ async def overviews(session: AsyncSession, purchases: Sequence[Purchase], *, now
     all_returns = await returns.known_of(session, ids)
     numbered = await session.execute(select(Receipt.purchase_id, Receipt.number).where(Receipt.purchase_id.in_(ids)))
     receipts = {purchase_id: number for purchase_id, number in numbered}  # noqa: C416  # rows, not pairs
-    shown = []
-    for one in purchases:
-        known = all_returns.get(one.id, Returns())
-        verdict: Refundable | Refusal | None = refusal_of(one, known, now=now)
-        if verdict is None:
-            lot = await ledger.lot(session, source=returns.source(one.id))
-            verdict = part_of(one, unused_mc=lot.left_mc)
-        shown.append(Overview(one, known, receipts.get(one.id), verdict))
-    return shown
+    refusals = {one.id: refusal_of(one, all_returns.get(one.id, Returns()), now=now) for one in purchases}
+    sources = [returns.source(one_id) for one_id, refusal in refusals.items() if refusal is None]
+    lots = await ledger.lots(session, sources) if sources else {}
+    return [
+        Overview(
+            one,
+            all_returns.get(one.id, Returns()),
+            receipts.get(one.id),
+            refusals[one.id] or part_of(one, unused_mc=lots[returns.source(one.id)].left_mc),
+        )
+        for one in purchases
+    ]
 
 
 async def lock(session: AsyncSession, purchase_id: UUID, *, account_id: UUID) -> Purchase:
@@ -138,8 +141,8 @@ async def request(session: AsyncSession, purchase: Purchase, *, now: datetime, c
     # It changes nothing, and holds the account: what is unused now is unused when its credits are taken.
     target_mc = purchase.credits_of(purchase.reversed_minor)
     await ledger.reverse_to(session, source=lot_source, target_mc=target_mc, kind=EntryKind.REFUND)
-    lot = await ledger.lot(session, source=lot_source)
-    part = part_of(purchase, unused_mc=lot.left_mc)
+    lots = await ledger.lots(session, [lot_source])
+    part = part_of(purchase, unused_mc=lots[lot_source].left_mc)
     if isinstance(part, Refusal):
         raise NotRefundable(part, purchase=purchase.id)
     refund = Refund(

@@ -5,6 +5,7 @@ one account wait for each other, and is one round trip. What keeps it right stan
 than nothing free, a lot's parts are the whole, a source counts once, entries never change; the rest: invariants.py.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
@@ -17,7 +18,7 @@ from core import audit
 from core.audit import NOBODY, Action, Caller
 from core.credits.models import CreditAdjustment, CreditEntry, CreditHold, CreditLot, EntryKind, HoldState
 from core.direct import Hot, Unit
-from core.errors import ClofyError, Kind, NotFound
+from core.errors import ClofyError, Kind
 
 HOLD_LIFE = timedelta(hours=1)  # longer than a job with all its attempts; upkeep ends what is older
 
@@ -215,12 +216,10 @@ async def adjust(
     return added
 
 
-async def lot(session: AsyncSession, *, source: str) -> CreditLot:
-    """The lot that a source brought. Raises NotFound."""
-    found = await session.scalar(select(CreditLot).where(CreditLot.source == source))
-    if found is None:
-        raise NotFound(lot=source)
-    return found
+async def lots(session: AsyncSession, sources: Collection[str]) -> dict[str, CreditLot]:
+    """The lots that these sources brought, by them."""
+    found = await session.scalars(select(CreditLot).where(CreditLot.source.in_(sources)))
+    return {lot.source: lot for lot in found}
 
 
 _TO_EXPIRE = Hot("""
