@@ -11,12 +11,9 @@ from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 from sqlalchemy import select
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core import audit
-from core.audit import NOBODY, Action, Caller
-from core.credits.models import CreditAdjustment, CreditEntry, CreditHold, CreditLot, EntryKind, HoldState
+from core.credits.models import CreditHold, CreditLot, EntryKind, HoldState
 from core.direct import Hot, Unit
 from core.errors import ClofyError, Kind
 
@@ -162,58 +159,15 @@ async def reverse_to(session: Unit, *, source: str, target_mc: int, kind: EntryK
 _TAKE = Hot("select credits_take(:account_id, cast(:amount_mc as bigint), :source, :kind)")
 
 
-async def adjust(
-    session: AsyncSession,
-    *,
-    account_id: UUID,
-    amount_mc: int,
-    reason: str,
-    made_by: UUID,
-    attempt_key: str,
-    expires_at: datetime | None = None,
-    caller: Caller = NOBODY,
-) -> UUID:
-    """An admin's grant, or below zero a correction, with its reason; once for each attempt of theirs, and noted.
+async def take(session: Unit, *, account_id: UUID, amount_mc: int, source: str, kind: EntryKind) -> bool:
+    """Take credits without a hold, once for each source; what the account does not have, it owes.
 
-    What a correction takes and the account does not have, it owes. Returns the adjustment's id.
+    amount_mc: above 0
+    Returns whether this call took them.
     """
-    added: UUID | None = await session.scalar(
-        insert(CreditAdjustment)
-        .values(
-            account_id=account_id,
-            amount_mc=amount_mc,
-            reason=reason,
-            made_by=made_by,
-            attempt_key=attempt_key,
-            expires_at=expires_at,
-        )
-        .on_conflict_do_nothing(index_elements=["made_by", "attempt_key"])
-        .returning(CreditAdjustment.id)
-    )
-    if added is None:
-        made = select(CreditAdjustment.id).where(
-            CreditAdjustment.made_by == made_by, CreditAdjustment.attempt_key == attempt_key
-        )
-        return (await session.scalars(made)).one()
-    source = f"adjustment:{added}"
-    await audit.note(
-        session,
-        Action.CREDITS_ADJUSTED,
-        account_id=account_id,
-        actor_id=made_by,
-        caller=caller,
-        about=source,
-        facts={"amount_mc": amount_mc},
-    )
-    if amount_mc > 0:
-        kind = EntryKind.GRANT if expires_at is None else EntryKind.PROMOTION
-        await grant(
-            session, account_id=account_id, amount_mc=amount_mc, source=source, kind=kind, expires_at=expires_at
-        )
-    else:
-        correction = EntryKind.CORRECTION
-        await _TAKE.value(session, account_id=account_id, amount_mc=-amount_mc, source=source, kind=str(correction))
-    return added
+    if amount_mc <= 0:
+        raise ValueError("what is taken is something")
+    return bool(await _TAKE.value(session, account_id=account_id, amount_mc=amount_mc, source=source, kind=str(kind)))
 
 
 async def lots(session: AsyncSession, sources: Collection[str]) -> dict[str, CreditLot]:
@@ -238,14 +192,4 @@ async def expire_lots(session: Unit, *, limit: int = 100) -> int:
 async def expired_holds(session: AsyncSession, *, now: datetime, limit: int = 100) -> list[CreditHold]:
     """Open holds past their end; whoever made them ends their cause."""
     query = select(CreditHold).where(CreditHold.state == HoldState.HELD, CreditHold.expires_at < now).limit(limit)
-    return list(await session.scalars(query))
-
-
-async def entries(
-    session: AsyncSession, *, account_id: UUID, after: int | None = None, limit: int = 50
-) -> list[CreditEntry]:
-    """The statement, newest first; `after` is the last id of the page before."""
-    query = select(CreditEntry).where(CreditEntry.account_id == account_id).order_by(CreditEntry.id.desc()).limit(limit)
-    if after is not None:
-        query = query.where(CreditEntry.id < after)
     return list(await session.scalars(query))

@@ -14,7 +14,7 @@ from sqlalchemy import select
 from core.consultations import conversation, generations
 from core.consultations.generations import Ending
 from core.consultations.models import Generation, GenerationState
-from core.credits import ledger
+from core.credits import adjustments, ledger
 from core.credits.models import EntryKind
 from core.database import transaction
 from tests.core.billing.kit import sign_in
@@ -32,7 +32,7 @@ def browser(app: Quart) -> Client:
 
 async def adjust(account_id: UUID, amount_mc: int, reason: str, *, expires_at: datetime | None = None) -> None:
     async with transaction() as session:
-        await ledger.adjust(
+        await adjustments.make(
             session, account_id=account_id, amount_mc=amount_mc, reason=reason, made_by=account_id,
             attempt_key=str(uuid4()), expires_at=expires_at,
         )  # fmt: skip

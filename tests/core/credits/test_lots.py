@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core.credits import invariants, ledger
+from core.credits import adjustments, invariants, ledger
 from core.credits.ledger import Balance, NotEnoughCredits
 from core.credits.models import CreditEntry, CreditLot, EntryKind
 from tests.makers import make_account
@@ -205,8 +205,8 @@ async def test_an_admin_gives_and_takes_with_a_reason_once(wallet: Wallet) -> No
     admin = await make_account(wallet.session)
     facts = {"account_id": wallet.account_id, "made_by": admin, "reason": "a test"}
     for _ in range(2):
-        await ledger.adjust(wallet.session, amount_mc=100, attempt_key="1", **facts)  # type: ignore[arg-type]
-        await ledger.adjust(wallet.session, amount_mc=-130, attempt_key="2", **facts)  # type: ignore[arg-type]
+        await adjustments.make(wallet.session, amount_mc=100, attempt_key="1", **facts)  # type: ignore[arg-type]
+        await adjustments.make(wallet.session, amount_mc=-130, attempt_key="2", **facts)  # type: ignore[arg-type]
 
     assert await wallet.lines() == [("grant", 100, 100), ("correction", -130, -30)]
     assert await wallet.balance() == Balance(-30, 0, 30)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core.credits import ledger, statement
+from core.credits import adjustments, ledger, statement
 from core.credits.models import EntryKind
 from core.credits.statement import Filter
 from core.database import transaction
@@ -112,8 +112,8 @@ async def test_a_line_knows_the_admins_reason_and_when_credits_expire(session: A
     ends = datetime(2027, 1, 1, tzinfo=UTC)
     facts = {"account_id": account_id, "made_by": admin}
     given = {"amount_mc": 500, "reason": "Welcome", "attempt_key": "1", "expires_at": ends}
-    await ledger.adjust(session, **facts, **given)  # type: ignore[arg-type]  # of one type each
-    await ledger.adjust(session, amount_mc=-100, reason="A mistake", attempt_key="2", **facts)  # type: ignore[arg-type]
+    await adjustments.make(session, **facts, **given)  # type: ignore[arg-type]  # of one type each
+    await adjustments.make(session, amount_mc=-100, reason="A mistake", attempt_key="2", **facts)  # type: ignore[arg-type]
     await ledger.grant(session, account_id=account_id, amount_mc=1, source=f"seed:{account_id}", kind="grant")
 
     lines = await statement.entries(session, account_id=account_id)
