@@ -21,6 +21,7 @@ from bench.house import MeasuredHouse, measured_house
 from bench.http import Http
 from bench.machine import FRONT, Busy, cpu_ns, facts
 from core.billing import bundles, purchases, stripe_api
+from core.billing.invariants import ALL
 from core.credits import invariants
 from core.credits.models import CreditEntry
 from core.database import transaction
@@ -281,7 +282,7 @@ async def measure(*, quick: bool) -> dict[str, Any]:
 async def all_right() -> dict[str, int]:
     """What must all be 0: rules that do not hold, purchases that were credited twice, jobs that are left."""
     async with transaction() as session:
-        broken = await invariants.violations(session)
+        broken = await invariants.violations(session, ALL)
         doubled = select(CreditEntry.source).group_by(CreditEntry.source).having(func.count() > 1)
         left = select(func.count()).where(Job.task.like("billing.%"), Job.state.in_((JobState.FAILED,)))
         return {

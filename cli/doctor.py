@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from sqlalchemy import func, select, text
 
 from core import database
-from core.billing import invariants as billing_invariants
+from core.billing.invariants import ALL
 from core.billing.models import Purchase, Reconciliation
 from core.credits import invariants
 from core.database import transaction
@@ -85,13 +85,11 @@ CHECKS: dict[str, Callable[[], Awaitable[Findings]]] = {
 async def rules_hold() -> dict[str, Findings]:
     """Each rule of the credits and of billing, with the accounts of which it does not hold."""
     async with transaction() as session:
-        of_credits = await invariants.violations(session)
-        of_billing = await billing_invariants.violations(session)
-    said: dict[str, Findings] = {rule: [] for rule in (*invariants.CHECKS, *billing_invariants.CHECKS)}
-    for one in of_credits:
-        said[one.rule].append(f"account {one.account_id}: {one.kept_mc} mc are kept, {one.expected_mc} mc expected")
-    for found in of_billing:
-        said[found.rule].append(f"account {found.account_id}: {found.kept} is kept, {found.expected} expected")
+        found = await invariants.violations(session, ALL)
+    said: dict[str, Findings] = {rule: [] for rule in ALL}
+    for one in found:
+        kept, unit = ("mc are kept", " mc") if one.rule in invariants.CHECKS else ("is kept", "")
+        said[one.rule].append(f"account {one.account_id}: {one.kept} {kept}, {one.expected}{unit} expected")
     return said
 
 

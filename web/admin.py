@@ -1,6 +1,7 @@
 """What admins look into, an account's money on one time line and the books; what they give and take, with a reason."""
 
 import re
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 from uuid import UUID, uuid4
@@ -12,8 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.accounts import profile
 from core.accounts.models import Account
-from core.billing import invariants as billing_invariants
 from core.billing import reports, timeline
+from core.billing.invariants import ALL
 from core.credits import adjustments, invariants
 from core.credits.adjustments import MOST_MC
 from core.credits.timeline import NOW, Happening
@@ -185,8 +186,4 @@ async def list_violations() -> ResponseReturnValue:
 
 async def violations() -> list[dict[str, Any]]:
     async with transaction() as session:
-        of_credits = await invariants.violations(session)
-        of_billing = await billing_invariants.violations(session)
-    found = [(one.rule, one.account_id, one.kept_mc, one.expected_mc) for one in of_credits]
-    found += [(one.rule, one.account_id, one.kept, one.expected) for one in of_billing]
-    return [dict(zip(("rule", "account_id", "kept", "expected"), one, strict=True)) for one in found]
+        return [asdict(one) for one in await invariants.violations(session, ALL)]

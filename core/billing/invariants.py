@@ -1,11 +1,8 @@
-"""What must hold of purchases and their credits whatever happened: each check selects accounts of which it does not."""
+"""What must hold of purchases and their credits whatever happened; core/credits/invariants.py checks these too."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from uuid import UUID
 
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
+from core.credits import invariants
 
 # Each gives account_id, what is kept, and what it should be, in the rule's own unit.
 CHECKS: Mapping[str, str] = {
@@ -44,21 +41,4 @@ CHECKS: Mapping[str, str] = {
     """,
 }
 
-
-@dataclass(frozen=True)
-class Violation:
-    """A rule that does not hold of an account: what is kept, and what it should be, in the rule's own unit."""
-
-    rule: str
-    account_id: UUID
-    kept: int
-    expected: int
-
-
-async def violations(session: AsyncSession) -> list[Violation]:
-    """All of them, over all accounts; each check reads its tables whole, in one statement, so from one snapshot."""
-    found = []
-    for rule, query in CHECKS.items():
-        rows = await session.execute(text(query))
-        found += [Violation(rule, account_id, int(kept), int(expected)) for account_id, kept, expected in rows]
-    return found
+ALL = {**invariants.CHECKS, **CHECKS}  # what must hold of all money

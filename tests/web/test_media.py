@@ -11,7 +11,6 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
-from core import streams
 from core.accounts.models import Role
 from core.database import transaction
 from core.errors import InvalidInput
@@ -91,12 +90,9 @@ async def test_a_picture_is_sent_in_blocks_made_and_shown_to_everybody(
     assert {one.status_code for one in answers} == {204}
     assert [one.status_code for one in done] == [202, 202]
     assert done[0].json() == done[1].json()
-    redis = streams.connect()
-    here = Here(streams.Wire(redis))
-    monkeypatch.setattr(worker, "process", lambda: here)
-    await here.attempt(TaskName.PROCESS_MEDIA, UUID(done[0].json()["job"]))
-    await here.wire.close()
-    await redis.aclose()
+    async with Here.open() as here:
+        monkeypatch.setattr(worker, "process", lambda: here)
+        await here.attempt(TaskName.PROCESS_MEDIA, UUID(done[0].json()["job"]))
     await blobs.close()
     found = (await admin.get(f"/api/media/{media_id}")).json()
     assert (found["state"], found["name"], found["width"], found["height"]) == ("ready", "süß.png", 600, 300)

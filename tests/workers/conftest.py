@@ -2,7 +2,6 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from core import streams
 from tests.house import House
 from tests.workers.here import Here
 
@@ -11,12 +10,7 @@ from tests.workers.here import Here
 async def here(house: House, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Here]:
     from workers import billing  # its Celery application reads the settings that `house` has set
 
-    redis = streams.connect()
-    made = Here(streams.Wire(redis))
-    monkeypatch.setattr(billing, "process", lambda: made)
-    yield made
-    await made.wire.close()
-    await redis.aclose()
-    assert made.closers
-    for close in made.closers:
-        await close()
+    async with Here.open() as made:
+        monkeypatch.setattr(billing, "process", lambda: made)
+        yield made
+        assert made.closers

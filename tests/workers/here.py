@@ -1,10 +1,12 @@
 """A worker's process as far as an attempt needs one, on the loop of the test."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Self, cast
 from uuid import UUID
 
+from redis.asyncio import Redis
 from sqlalchemy import text
 
 from core import streams
@@ -20,9 +22,22 @@ _DUE = """
 
 @dataclass
 class Here:
+    redis: Redis
     wire: streams.Wire
     runs: dict[UUID, Any] = field(default_factory=dict)
     closers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls) -> AsyncIterator[Self]:
+        """One whose events reach Redis; what its tasks want closed at the end is, then."""
+        redis = streams.connect()
+        here = cls(redis, streams.Wire(redis))
+        yield here
+        await here.wire.close()
+        await redis.aclose()
+        for close in here.closers:
+            await close()
 
     def close_at_end(self, closer: Callable[[], Awaitable[None]]) -> None:
         if closer not in self.closers:

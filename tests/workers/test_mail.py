@@ -1,14 +1,12 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import func, select, update
 
-from core import streams
 from core.database import transaction
 from core.jobs import Job, JobState
 from core.mail import deliveries, smtp
@@ -16,6 +14,7 @@ from core.mail.deliveries import resend, send
 from core.mail.models import Delivery, DeliveryState
 from tests.core.mail.server import MailServer, serve
 from tests.house import House
+from tests.workers.here import Here
 
 if TYPE_CHECKING:
     from workers.process import Process
@@ -46,12 +45,8 @@ async def attempt(house: House) -> AsyncIterator[Attempt]:
     """What a worker does with a job's message, on the test's own loop."""
     from workers import mail, runtime  # read the settings that `house` has set
 
-    redis = streams.connect()
-    wire = streams.Wire(redis)
-    here = cast("Process", SimpleNamespace(wire=wire, runs={}))
-    yield partial(runtime.attempt, here, mail.send_mail)
-    await wire.close()
-    await redis.aclose()
+    async with Here.open() as here:
+        yield partial(runtime.attempt, cast("Process", here), mail.send_mail)
 
 
 async def make_mail(template: str, facts: dict[str, Any], recipient: str = "ada@example.com") -> tuple[UUID, UUID]:

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from core import jobs, streams
+from core import jobs
 from core.database import transaction
 from core.errors import NotFound
 from core.jobs import Job
@@ -28,12 +28,9 @@ LATER = datetime.now(UTC) + timedelta(days=2)
 async def here(storage: Azurite, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Here]:
     from workers import media
 
-    redis = streams.connect()
-    made = Here(streams.Wire(redis))
-    monkeypatch.setattr(media, "process", lambda: made)
-    yield made
-    await made.wire.close()
-    await redis.aclose()
+    async with Here.open() as made:
+        monkeypatch.setattr(media, "process", lambda: made)
+        yield made
     await blobs.close()
 
 

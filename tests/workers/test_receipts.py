@@ -2,14 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID
 
 import pytest
 from sqlalchemy import select
 
-from core import streams
 from core.billing import receipts
 from core.billing.models import Receipt
 from core.database import transaction
@@ -18,23 +16,20 @@ from core.queue import TaskName
 from tests.core.billing.kit import jobs_with_key
 from tests.core.billing.test_receipts import make_sold, numbers
 from tests.house import House
+from tests.workers.here import Here
 
 
 @pytest.fixture
-async def here(house: House) -> AsyncIterator[Any]:
-    redis = streams.connect()
-    wire = streams.Wire(redis)
-    yield SimpleNamespace(wire=wire, runs={})
-    await wire.close()
-    await redis.aclose()
+async def here(house: House) -> AsyncIterator[Here]:
+    async with Here.open() as made:
+        yield made
 
 
-async def attempt(here: Any, job_id: UUID) -> None:
+async def attempt(here: Here, job_id: UUID) -> None:
     from workers import receipts as tasks  # its Celery application reads the settings that `house` has set
-    from workers import runtime
 
     assert tasks.issue_receipt.name == TaskName.ISSUE_RECEIPT
-    await runtime.attempt(here, tasks.issue_receipt, job_id)
+    await here.attempt(TaskName.ISSUE_RECEIPT, job_id)
 
 
 async def issue_later(purchase_id: UUID) -> UUID:
@@ -54,7 +49,7 @@ async def job_of(job_id: UUID) -> Job:
         return await session.get_one(Job, job_id)
 
 
-async def test_twenty_jobs_at_once_each_rung_twice_leave_no_gap(here: Any) -> None:
+async def test_twenty_jobs_at_once_each_rung_twice_leave_no_gap(here: Here) -> None:
     _, before = await numbers()
     sold = [await make_sold() for _ in range(20)]
     jobs = [await issue_later(purchase_id) for purchase_id in sold]
@@ -68,7 +63,7 @@ async def test_twenty_jobs_at_once_each_rung_twice_leave_no_gap(here: Any) -> No
         assert (job.state, job.result) == (JobState.DONE, {"receipt": number})
 
 
-async def test_an_attempt_that_lost_its_job_gives_the_number_back(here: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_attempt_that_lost_its_job_gives_the_number_back(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     _, before = await numbers()
     purchase_id = await make_sold()
     job_id = await issue_later(purchase_id)

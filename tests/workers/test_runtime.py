@@ -16,6 +16,7 @@ from core.errors import NotFound, Unavailable
 from core.jobs import Job, JobState
 from core.queue import TaskName
 from tests.house import House
+from tests.workers.here import Here
 
 if TYPE_CHECKING:
     from workers.process import Process
@@ -28,11 +29,8 @@ Body = Callable[["Run"], Awaitable[dict[str, Any] | None]]
 @pytest.fixture
 async def here(house: House) -> "AsyncIterator[Process]":
     """As much of a worker process as an attempt needs."""
-    redis = streams.connect()
-    wire = streams.Wire(redis)
-    yield cast("Process", SimpleNamespace(wire=wire, runs={}, redis=redis))
-    await wire.close()
-    await redis.aclose()
+    async with Here.open() as made:
+        yield cast("Process", made)
 
 
 async def make_job(**values: Any) -> UUID:

@@ -8,16 +8,11 @@ from typing import Any, ClassVar, TypeVar
 from uuid import UUID, uuid4
 
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    precondition,
-    rule,
-)
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from sqlalchemy import text
 
 from core.billing import refunds, stripe_events
+from core.billing.invariants import ALL
 from core.billing.models import Purchase
 from core.credits import invariants, ledger
 from core.credits.ledger import NotEnoughCredits
@@ -92,7 +87,7 @@ class History(RuleBasedStateMachine):
     def refund_at_stripe(self, which: int, part: Any, pending: bool) -> None:
         charge = self._charge(which)
         left = 0 if charge is None else charge["amount"] - charge["amount_refunded"]
-        if charge is not None and left and not self._charged_back(charge):
+        if charge is not None and left and not self._charged_back(which):
             status = "pending" if pending else "succeeded"
             self._act(
                 "refunds", payment_intent=charge["payment_intent"], amount=max(1, int(left * part)), status=status
@@ -108,13 +103,13 @@ class History(RuleBasedStateMachine):
                 self._act(f"refunds/{refund['id']}/finish", succeeds=succeeds)
 
     @has_sold
-    @rule(which=few, inquiry=st.booleans(), ends=st.sampled_from((None, "won", "lost")))
-    def dispute(self, which: int, inquiry: bool, ends: str | None) -> None:
+    @rule(which=few, becomes=st.sampled_from(("inquiry", "opened", "won", "lost", "lost")))
+    def dispute(self, which: int, becomes: str) -> None:
         charge = self._charge(which)
         if charge is not None and not charge["disputed"] and charge["amount"] > charge["amount_refunded"]:
-            self._act("disputes", payment_intent=charge["payment_intent"], inquiry=inquiry)
-            if ends is not None:
-                self.close_dispute(which, ends == "won")
+            self._act("disputes", payment_intent=charge["payment_intent"], inquiry=becomes == "inquiry")
+            if becomes in ("won", "lost"):
+                self.close_dispute(which, becomes == "won")
 
     @has_sold
     @rule(which=few, won=st.booleans())
@@ -211,13 +206,16 @@ class History(RuleBasedStateMachine):
         assert not twice or self.do(settle()) is None
         self.used_mc += cost_mc
 
-    @rule(mc=st.integers(1, 500_000))
-    def take_back_what_is_held(self, mc: int) -> None:
-        """An answer runs on credits that are refunded meanwhile."""
+    @rule(mc=st.integers(1, 500_000), part=st.fractions(0, 1))
+    def take_back_what_is_held(self, mc: int, part: Any) -> None:
+        """An answer runs on credits that are refunded meanwhile; new ones come before it ends."""
         self.look_at_the_return_page(0)
         self.hold(mc, 1)
         self.refund_at_stripe(0, Fraction(1), pending=False)
         self.look_at_the_return_page(0)
+        self.promote(mc)
+        if self.holds:
+            self.answer(len(self.holds) - 1, part, twice=False)
 
     @precondition(lambda self: self.holds)
     @rule(which=few)
@@ -264,8 +262,7 @@ class History(RuleBasedStateMachine):
 
     @invariant()
     def every_rule_holds(self) -> None:
-        if hasattr(self, "buyer"):
-            assert self.do(self._broken()) == []
+        assert self.do(self._broken()) == []
 
     def teardown(self) -> None:
         if hasattr(self, "buyer"):
@@ -318,10 +315,10 @@ class History(RuleBasedStateMachine):
         charge: dict[str, Any] | None = (session["payment_intent"] or {}).get("latest_charge")
         return charge if session["payment_status"] == "paid" else None
 
-    def _charged_back(self, charge: dict[str, Any]) -> bool:
+    def _charged_back(self, which: int) -> bool:
         """Stripe gives no refund of what the bank has taken."""
-        listed = self.do(at_stripe("GET", f"/v1/disputes?charge={charge['id']}"))["data"]
-        return any(not one["status"].startswith("warning_") and one["status"] != "won" for one in listed)
+        statuses = [one["status"] for one in self._list("disputes", which)]
+        return any(status != "won" and not status.startswith("warning_") for status in statuses)
 
     def _list(self, what: str, which: int) -> list[dict[str, Any]]:
         intent = self._at_stripe(which)["payment_intent"]
@@ -345,8 +342,7 @@ class History(RuleBasedStateMachine):
             self.events += reversed(made)
 
     async def _newest(self) -> str | None:
-        made = (await at_stripe("GET", "/v1/events?limit=1"))["data"]
-        return made[0]["id"] if made else None
+        return next((one["id"] for one in (await at_stripe("GET", "/v1/events?limit=1"))["data"]), None)
 
     async def _keep(self, event: dict[str, Any]) -> None:
         async with transaction() as session:
@@ -379,7 +375,7 @@ class History(RuleBasedStateMachine):
 
     async def _broken(self) -> list[Any]:
         async with transaction() as session:
-            found = await invariants.violations(session)
+            found = await invariants.violations(session, ALL)
         return [one for one in found if one.account_id == self.buyer]
 
     async def _forget(self) -> None:

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from core import streams
 from tests.core.billing.history import History
 from tests.core.billing.kit import turn
 from tests.house import House
@@ -25,14 +24,9 @@ EXAMPLES, STEPS = (int(number) for number in os.environ.get("CLOFY_SOAK", "12,30
 async def here(house: House, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Here]:
     from workers import billing  # its Celery application reads the settings that `house` has set
 
-    redis = streams.connect()
-    made = Here(streams.Wire(redis))
-    monkeypatch.setattr(billing, "process", lambda: made)
-    yield made
-    await made.wire.close()
-    await redis.aclose()
-    for close in made.closers:
-        await close()
+    async with Here.open() as made:
+        monkeypatch.setattr(billing, "process", lambda: made)
+        yield made
 
 
 async def test_any_history_ends_as_the_books_say(house: House, here: Here) -> None:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core.billing import invariants, taking_up
+from core.billing import taking_up
+from core.billing.invariants import ALL
 from core.billing.models import Purchase
 from core.billing.taking_up import Known, Outcome, Word
-from core.credits import invariants as of_credits
-from core.credits import ledger
+from core.credits import invariants, ledger
 from core.database import transaction
 from tests.core.billing.kit import (
     at_stripe,
@@ -94,8 +94,7 @@ class Orders:
         has = await ledger.balance(self.session, account_id=self.purchase.account_id)
         assert (has.balance_mc, has.debt_mc) == (self.kept_mc, 0), order
         if self.seen % 100 == 0:
-            broken = {one.account_id for one in await invariants.violations(self.session)}
-            broken |= {one.account_id for one in await of_credits.violations(self.session)}
+            broken = {one.account_id for one in await invariants.violations(self.session, ALL)}
             assert self.purchase.account_id not in broken
 
     async def _take_up(self, known: Known, word: Word) -> Outcome | None:

@@ -7,7 +7,6 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import func, select, update
 
-from core import streams
 from core.blog import pages, posts
 from core.blog.models import Post, PostPage, PostState
 from core.blog.pages import SlugTaken
@@ -217,21 +216,18 @@ async def test_a_scheduled_post_is_published_when_its_time_has_come_and_once(edi
         mine = Job.payload["post"].astext == str(post.id)
         job = (await session.scalars(select(Job).where(Job.task == TaskName.PUBLISH_POST, mine))).one()
     assert job.available_at == at
-    redis = streams.connect()
-    here = Here(streams.Wire(redis))
     import workers.blog  # its Celery application reads the settings that `house` has set
 
     assert workers.blog.publish.name == TaskName.PUBLISH_POST
-    await here.attempt(TaskName.PUBLISH_POST, job.id)  # a message that comes too early
-    assert await state_of(post) == PostState.SCHEDULED
+    async with Here.open() as here:
+        await here.attempt(TaskName.PUBLISH_POST, job.id)  # a message that comes too early
+        assert await state_of(post) == PostState.SCHEDULED
 
-    async with transaction() as session:  # as if three days had passed
-        await session.execute(update(Job).where(Job.id == job.id).values(available_at=func.now()))
-        await session.execute(update(Post).where(Post.id == post.id).values(scheduled_at=func.now()))
-    before = await pages.stamp()
-    await asyncio.gather(*[here.attempt(TaskName.PUBLISH_POST, job.id) for _ in range(4)])
-    await here.wire.close()
-    await redis.aclose()
+        async with transaction() as session:  # as if three days had passed
+            await session.execute(update(Job).where(Job.id == job.id).values(available_at=func.now()))
+            await session.execute(update(Post).where(Post.id == post.id).values(scheduled_at=func.now()))
+        before = await pages.stamp()
+        await asyncio.gather(*[here.attempt(TaskName.PUBLISH_POST, job.id) for _ in range(4)])
 
     assert await state_of(post) == PostState.PUBLISHED
     assert await pages.stamp() == before + 1
