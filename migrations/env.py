@@ -19,8 +19,8 @@ for module in pkgutil.walk_packages(core.__path__, "core."):
 
 
 def of_the_models(name: str | None, kind: str, _parents: Any) -> bool:
-    """The daily partitions of message_texts come and go; throttles goes once no version runs that counts there."""
-    return not (kind == "table" and name is not None and (name.startswith("message_texts_") or name == "throttles"))
+    """The daily partitions of message_texts come and go."""
+    return not (kind == "table" and name is not None and name.startswith("message_texts_"))
 
 
 def run(connection: Connection) -> None:

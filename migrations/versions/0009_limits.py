@@ -1,4 +1,4 @@
-"""Tries by account, address and of all in one table. throttles stays until no version runs that counts there."""
+"""Tries by account, address and of all in one table. throttles went with 0017."""
 
 import sqlalchemy as sa
 from alembic import op

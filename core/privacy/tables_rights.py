@@ -1,0 +1,5 @@
+"""Tables of the privacy slice itself; the last of the list."""
+
+from core.privacy.registry import Table
+
+RIGHTS: tuple[Table, ...] = ()
