@@ -3,6 +3,7 @@
 import asyncio
 import os
 import secrets
+import threading
 import unicodedata
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,8 @@ MAX_BYTES = 1024  # before hashing; longer ones are refused, never cut (security
 MIN_DISTINCT = 5  # characters; in some scripts zxcvbn sees no pattern
 WAITING = 32  # hashes asked for at once; beyond that the asker is told to come back
 THREADS = min(2, os.cpu_count() or 1)  # a hash holds a core for its whole time; the event loop needs one too
+
+BEHIND = 10  # nice(7); Linux keeps it for each thread
 
 _hasher = PasswordHasher(time_cost=2, memory_cost=19456, parallelism=1)  # OWASP ASVS 5.0, appendix C
 _T = TypeVar("_T")
@@ -86,11 +89,16 @@ async def check_password(password: str, *, about: Collection[str | None] = (), f
         raise InvalidInput(field=field, rule=rule)
 
 
+def _step_back() -> None:
+    """Give a hash a tenth of the event loop's weight: it takes what is left of a core, and pages do not wait for it."""
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), BEHIND)
+
+
 async def _in_thread(call: Callable[[], _T]) -> _T:
     if _Pool.waiting >= WAITING:
         raise Busy
     if _Pool.threads is None:
-        _Pool.threads = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="argon2")
+        _Pool.threads = ThreadPoolExecutor(THREADS, thread_name_prefix="argon2", initializer=_step_back)
     _Pool.waiting += 1
     try:
         return await asyncio.get_running_loop().run_in_executor(_Pool.threads, call)
