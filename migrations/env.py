@@ -14,7 +14,8 @@ from core.database import Base
 from core.settings import settings
 
 for module in pkgutil.walk_packages(core.__path__, "core."):
-    if module.name.endswith((".models", ".audit", ".jobs", ".limits", ".replays")):
+    with_tables = module.name.endswith((".models", ".audit", ".jobs", ".limits", ".replays"))
+    if with_tables or module.name.startswith("core.privacy."):
         importlib.import_module(module.name)
 
 
