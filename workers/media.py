@@ -11,7 +11,7 @@ from uuid import UUID
 
 from core.database import transaction
 from core.media import blobs, library, sweep, uploads, workshop
-from core.media.blobs import LostBlocks, NoStorage, NoSuchBlob, Room, StorageAway
+from core.media.blobs import LostBlocks, NoStorage, NoSuchBlob, StorageAway
 from core.media.kinds import Reason
 from core.media.models import Media
 from core.media.workshop import Made, Refused
@@ -88,7 +88,7 @@ async def sweep_media(_: Run) -> dict[str, Any]:
     now = datetime.now(UTC)
     counts = {"abandoned": await sweep.forget_abandoned(now=now)}
     try:
-        for room in Room:
+        for room in blobs.PICTURES:
             counts[room.value] = await sweep.empty(room, now=now)
         missing = await sweep.missing()
     except NoStorage:

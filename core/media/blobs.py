@@ -4,28 +4,39 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from azure.core import MatchConditions
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceNotFoundError
 from azure.identity.aio import ManagedIdentityCredential
-from azure.storage.blob import BlobBlock, ContentSettings
+from azure.storage.blob import BlobBlock, BlobSasPermissions, ContentSettings, ImmutabilityPolicy, generate_blob_sas
 from azure.storage.blob.aio import BlobClient, BlobServiceClient, LinearRetry
 
 from core.errors import ClofyError, Kind, Unavailable
 from core.settings import settings
 
 CHUNK = 256 * 1024  # bytes that are read at a time
+BLOCK = 4 * 1024**2  # bytes that are written at a time; 50,000 of them make the largest blob
+SKEW = timedelta(minutes=15)  # that the store's clock may be behind ours
 FOR_EVER = "public, max-age=31536000, immutable"  # a name is the hash of what it names
 
 
 class Room(StrEnum):
     QUARANTINE = "quarantine"  # what people sent, as they sent it; private
     PUBLIC = "public"  # what we made of it
+    ARCHIVE = "archive"  # of each day, what was done; private, as all below
+    SNAPSHOTS = "snapshots"  # of each day, the database, sealed
+    EXPORTS = "exports"  # what a person asked for
+    JOURNAL = "journal"  # who was erased, in numbers that only a copy of the database can tell
+
+
+PICTURES = (Room.QUARANTINE, Room.PUBLIC)
 
 
 class StorageAway(Unavailable):
@@ -40,6 +51,12 @@ class NoSuchBlob(ClofyError):
     """There is no such picture."""
 
     kind = Kind.NOT_FOUND
+
+
+class AlreadyThere(ClofyError):
+    """There is one of that name, and it is not to be written over."""
+
+    kind = Kind.CONFLICT
 
 
 class LostBlocks(ClofyError):
@@ -206,12 +223,116 @@ async def remove(room: Room, found: Found) -> bool:
     return True
 
 
-async def pages(room: Room) -> AsyncIterator[Sequence[Found]]:
-    """All that lies in a room, some hundreds at a time."""
+async def pages(room: Room, *, begins: str = "") -> AsyncIterator[Sequence[Found]]:
+    """All that lies in a room, by name, some hundreds at a time. begins: only those whose names do."""
     try:
         await _make(room)
-        listed = _service().get_container_client(room).list_blobs(results_per_page=500)
+        here = _service().get_container_client(room)
+        listed = here.list_blobs(name_starts_with=begins or None, results_per_page=500)
         async for page in listed.by_page():
             yield [Found(one.name, one.etag or "", one.last_modified) async for one in page]
     except AzureError as error:
         raise StorageAway(cause=type(error).__name__) from error
+
+
+async def write(
+    room: Room, name: str, chunks: AsyncIterator[bytes], *, kind: str = "application/octet-stream", once: bool = False
+) -> None:
+    """Write a blob of a private room as its bytes come in; it is there whole at the end, or not at all.
+
+    once: not over another one. Raises AlreadyThere.
+    What `chunks` raises comes out as it is.
+    """
+    mark, blocks = uuid4().hex, list[BlobBlock]()  # two who write the same name do not mix their blocks
+    only_if: dict[str, Any] = {"match_condition": MatchConditions.IfMissing} if once else {}
+    async for block in _blocks(chunks):
+        blocks.append(BlobBlock(f"{mark}{len(blocks):06}"))
+        async with _blob(room, name) as blob:
+            await blob.stage_block(blocks[-1].id, BytesIO(block), length=len(block))
+    async with _blob(room, name) as blob:
+        try:
+            await blob.commit_block_list(blocks, content_settings=ContentSettings(content_type=kind), **only_if)
+        except HttpResponseError as error:
+            if once and (error.status_code in (409, 412) or getattr(error, "error_code", "") == "InvalidBlockList"):
+                raise AlreadyThere(room=room, name=name) from error  # another's commit drops our blocks, too
+            raise
+
+
+async def _blocks(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The same bytes in pieces of BLOCK."""
+    held = bytearray()
+    async for chunk in chunks:
+        held += chunk
+        while len(held) >= BLOCK:
+            yield bytes(held[:BLOCK])
+            del held[:BLOCK]
+    if held:
+        yield bytes(held)
+
+
+async def fetch(room: Room, name: str) -> tuple[int, AsyncIterator[bytes]]:
+    """A blob: how many bytes, and they, as they are asked for. Raises NoSuchBlob."""
+    async with _blob(room, name) as blob:
+        reader = await blob.download_blob()
+
+    async def chunks() -> AsyncIterator[bytes]:
+        try:
+            async for chunk in reader.chunks():
+                yield chunk
+        except AzureError as error:
+            raise StorageAway(cause=type(error).__name__) from error
+
+    return reader.size, chunks()
+
+
+async def erase(room: Room, name: str) -> bool:
+    """Delete a blob, with its snapshots and older versions if the account keeps such. Returns whether it was there."""
+    there = False
+    with suppress(NoSuchBlob):
+        async with _blob(room, name) as blob:
+            await blob.delete_blob(delete_snapshots="include")
+            there = True
+    async with _blob(room, name) as blob:
+        container = _service().get_container_client(room)
+        async for one in container.list_blobs(name_starts_with=name, include=["versions"]):
+            if one.name == name and one.version_id:
+                await blob.delete_blob(version_id=one.version_id)
+                there = True
+    return there
+
+
+async def lock(room: Room, name: str, *, until: datetime) -> bool:
+    """Have the store itself refuse to change or delete a blob before `until`. Returns whether this store can."""
+    policy = ImmutabilityPolicy(expiry_time=until, policy_mode="Locked")
+    async with _blob(room, name) as blob:
+        try:
+            await blob.set_immutability_policy(policy)
+        except HttpResponseError as error:
+            if error.status_code in (400, 409, 501):  # neither the emulator nor an account without version-level WORM
+                return False
+            raise
+    return True
+
+
+async def link(room: Room, name: str, *, lives: timedelta, as_name: str) -> str:
+    """An address by which anybody may read this one blob, until it has lived. as_name: of the file that is saved.
+
+    Signed with the account's key at an emulator, with a key of the machine's identity elsewhere.
+    """
+    async with _blob(room, name) as blob:
+        now = datetime.now(UTC)
+        key: dict[str, Any] = {"account_key": getattr(_service().credential, "account_key", None)}
+        if key["account_key"] is None:
+            key = {"user_delegation_key": await _service().get_user_delegation_key(now - SKEW, now + lives)}
+        signature = generate_blob_sas(
+            blob.account_name or "",
+            room,
+            name,
+            **key,
+            permission=BlobSasPermissions(read=True),
+            start=now - SKEW,
+            expiry=now + lives,
+            content_disposition=f'attachment; filename="{as_name}"',
+            protocol="https" if blob.url.startswith("https:") else None,
+        )
+        return f"{blob.url}?{signature}"
