@@ -43,5 +43,5 @@ COPY workers workers
 COPY web web
 EXPOSE 8000
 CMD ["python", "-m", "uvicorn", "--factory", "web.app:create_app", "--host", "0.0.0.0", "--port", "8000", \
-     "--loop", "uvloop", "--http", "httptools", "--ws", "websockets-sansio", "--ws-max-size", "65536", "--ws-per-message-deflate", "false", \
+     "--loop", "uvloop", "--http", "web.heads:BoundedHeads", "--ws", "websockets-sansio", "--ws-max-size", "65536", "--ws-per-message-deflate", "false", \
      "--no-proxy-headers", "--no-server-header", "--no-access-log", "--timeout-graceful-shutdown", "20"]

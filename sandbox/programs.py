@@ -72,7 +72,7 @@ def product(*, web_port: int, flower_port: int, flower_password: str, directory:
 
 def web(port: int) -> list[str]:
     server = ["uvicorn", "--factory", "web.app:create_app", "--host", "127.0.0.1", "--port", str(port)]
-    parts = ["--loop", "uvloop", "--http", "httptools", "--ws", "websockets-sansio"]
+    parts = ["--loop", "uvloop", "--http", "web.heads:BoundedHeads", "--ws", "websockets-sansio"]
     limits = ["--ws-max-size", "65536", "--ws-per-message-deflate", "false", "--timeout-graceful-shutdown", "5"]
     # Who a caller is, is read from the connection: without --no-proxy-headers uvicorn would believe X-Forwarded-For.
     return [*server, *parts, *limits, "--no-proxy-headers", "--no-server-header", "--no-access-log"]

@@ -87,7 +87,7 @@ def test_the_web_server_keeps_to_the_limits_of_the_design() -> None:
         '"--ws-per-message-deflate", "false"',
         '"--no-server-header"',
         '"--loop", "uvloop"',
-        '"--http", "httptools"',
+        '"--http", "web.heads:BoundedHeads"',
     ):
         assert words in command
     grace = int(re.findall(r'"--timeout-graceful-shutdown", "(\d+)"', command)[0])

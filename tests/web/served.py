@@ -17,6 +17,7 @@ class Served:
         self.url = f"http://127.0.0.1:{port}"
         self.environ = house.environ | {"CLOFY_PUBLIC_URL": self.url} | settings
         flags = f"--factory web.app:create_app --host 127.0.0.1 --port {port} --no-access-log --no-server-header"
+        flags += " --http web.heads:BoundedHeads"
         self.process = Child(
             "web",
             [*MODULE, "uvicorn", *flags.split()],
