@@ -51,6 +51,8 @@ class Action(StrEnum):
     CREDITS_ADJUSTED = "credits_adjusted"
     REFUND_MADE = "refund_made"
     MAIL_RESENT = "mail_resent"
+    HOLD_PLACED = "hold_placed"
+    HOLD_LIFTED = "hold_lifted"
 
 
 # What anybody may do to an account, knowing its address, what an operator does, and what a task does once its time has
@@ -63,6 +65,8 @@ NOT_BY_THE_OWNER = frozenset(
         Action.DISABLED,
         Action.ENABLED,
         Action.ROLE_CHANGED,
+        Action.HOLD_PLACED,
+        Action.HOLD_LIFTED,
     }
 )
 
