@@ -30,11 +30,15 @@ PATTERN = r"^([0-9]{6}|[A-Za-z0-9_-]{43})$"  # short or long
 
 @dataclass(frozen=True)
 class Registration:
-    """What a registration asked for; it takes effect only by the code that was mailed for it."""
+    """What a registration asked for; it takes effect only by the code that was mailed for it.
+
+    policies: the texts that it was agreed to with
+    """
 
     password_hash: str
     name: str
     company: str | None
+    policies: str | None = None
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,7 @@ async def issue_code(
             password_hash=registration.password_hash if registration else password_hash,
             name=registration.name if registration else None,
             company=registration.company if registration else None,
+            policies=registration.policies if registration else None,
             created_at=func.clock_timestamp(),
         )
     )
@@ -135,7 +140,7 @@ async def use_code(session: AsyncSession, *, account_id: UUID, browser: str, cod
         return None
     assert row.password_hash is not None
     assert row.name is not None
-    proven = Registration(password_hash=row.password_hash, name=row.name, company=row.company)
+    proven = Registration(row.password_hash, row.name, row.company, row.policies)
     await forget(session, account_id=account_id)
     return proven
 
@@ -200,4 +205,4 @@ async def latest_registration(
     )
     if row is None or row.password_hash is None or row.name is None:
         return None
-    return Registration(password_hash=row.password_hash, name=row.name, company=row.company)
+    return Registration(row.password_hash, row.name, row.company, row.policies)

@@ -47,6 +47,7 @@ class AccountCode(Base):
     password_hash: Mapped[str | None]
     name: Mapped[str | None]
     company: Mapped[str | None]
+    policies: Mapped[str | None]  # the versions of our texts that it was agreed to with, as core/privacy writes them
     browser_hash: Mapped[bytes] = mapped_column(LargeBinary)
     tries: Mapped[int] = mapped_column(SmallInteger, server_default="0")
     expires_at: Mapped[datetime]

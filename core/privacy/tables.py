@@ -36,7 +36,7 @@ PEOPLE = (
         "account_codes",
         DataClass.ACCOUNT,
         owner=MINE,
-        given="id purpose name company tries expires_at used_at created_at",
+        given="id purpose name company policies tries expires_at used_at created_at",
         secret="code_hash password_hash browser_hash",  # noqa: S106  # names of columns
         inner="account_id",
         ends=Ends(DAY),

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from core.privacy.registry import YEAR, DataClass, Ends, Erasure, Table
+from core.privacy.tables_policies import POLICIES
 
 MINE = "account_id = :account"
 
@@ -40,4 +41,4 @@ PURGE = (
     ),
 )
 
-RIGHTS: tuple[Table, ...] = (*PURGE,)
+RIGHTS: tuple[Table, ...] = (*PURGE, *POLICIES)
