@@ -49,6 +49,17 @@ WORDS: dict[str, Callable[[Facts], Said]] = {
     ),
     "low_balance": lambda facts: ("Few credits are left", f"{facts['credits']} credits.", "/credits"),
     "announcement": lambda facts: (facts["title"], facts["text"], None),
+    "privacy_request": lambda facts: (facts["title"], facts["text"], "/account/data"),
+    "privacy_identity": lambda facts: (
+        "Is this request yours?",
+        f"A mail asks for {facts['what']} in your name. Nothing is done until you say that it was you.",
+        "/account/data",
+    ),
+    "privacy_due": lambda facts: (
+        f"A privacy request {facts['when']}",
+        facts["what"],
+        f"/admin/requests/{facts['request']}",
+    ),
 }
 
 

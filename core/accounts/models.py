@@ -28,6 +28,9 @@ class Account(Base):
     role: Mapped[str] = mapped_column(server_default=Role.USER)
     email_verified_at: Mapped[datetime | None]
     disabled_at: Mapped[datetime | None]
+    # Data is kept and nothing else is done with it (GDPR, article 18); until: an admin has announced its end.
+    restricted_at: Mapped[datetime | None]
+    restricted_until: Mapped[datetime | None]
     email_codes: Mapped[bool] = mapped_column(server_default=false())  # a code by mail is asked for
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 

@@ -36,6 +36,10 @@ SUBJECTS = {
     "dispute_opened": "Your bank questions a payment to Clofy Cloud",
     "low_balance": "Few credits are left in your account",
     "announcement": "{title}",
+    "privacy_request": "{title}",
+    "privacy_identity": "Is this request yours?",
+    "privacy_by_mail": "We have your message about personal data",
+    "privacy_due": "A privacy request {when}",
     "test": "A test mail",
 }
 # Control characters, line ends of any script, what turns the direction of text around, halves of a character; and "=?",

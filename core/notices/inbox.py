@@ -27,6 +27,9 @@ KINDS: dict[str, tuple[str, ...]] = {
     "already_registered": (),
     "low_balance": ("credits",),
     "announcement": ("title", "text"),
+    "privacy_request": ("title", "text"),
+    "privacy_identity": ("what",),
+    "privacy_due": ("what", "when", "request"),
 }
 
 

@@ -17,7 +17,8 @@ PEOPLE = (
         "accounts",
         DataClass.ACCOUNT,
         owner="id = :account",
-        given="id email name company role email_verified_at disabled_at email_codes created_at",
+        given="id email name company role email_verified_at disabled_at restricted_at"
+        " restricted_until email_codes created_at",
         secret="password_hash",  # noqa: S106  # the name of a column
         inner="email_key",
         erasure=Erasure.BLANKED,

@@ -6,6 +6,7 @@ from core.privacy.registry import YEAR, DataClass, Ends, Erasure, Table
 from core.privacy.tables_policies import POLICIES
 
 MINE = "account_id = :account"
+TWO_YEARS = timedelta(days=731)  # 24 months with a leap day among them (11 CCR 7101(a))
 
 PURGE = (
     Table(
@@ -41,4 +42,28 @@ PURGE = (
     ),
 )
 
-RIGHTS: tuple[Table, ...] = (*PURGE, *POLICIES)
+REQUESTS = (
+    Table(
+        "privacy_requests",
+        DataClass.REQUEST,
+        owner=MINE,
+        given="id kind sources state sender words received_at acknowledge_by gdpr_due ccpa_due acknowledged_at identity"
+        " extended_at extension_reason closed_at outcome basis",
+        inner="account_id",
+        ends=Ends(TWO_YEARS, since="closed_at"),
+        erasure=Erasure.BLANKED,
+        blank={"sender": "null", "words": "''"},
+        why="That you asked, and what we answered, for two years: the law has us keep the record.",
+    ),
+    Table(
+        "privacy_request_steps",  # each goes with its request
+        DataClass.REQUEST,
+        owner="request_id in (select id from privacy_requests where account_id = :account)",
+        given="id request_id at did manner words basis",
+        inner="by",
+        erasure=Erasure.KEPT,
+        why="What was done with your requests, for as long as those are kept.",
+    ),
+)
+
+RIGHTS: tuple[Table, ...] = (*REQUESTS, *PURGE, *POLICIES)

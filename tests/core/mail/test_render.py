@@ -45,6 +45,22 @@ FACTS |= {
     "lost_factor_asked": {"name": "Ada", "due": "3 May 2026", "request": "1", "proof": "p"},
     "new_browser": {"name": "Ada", "ip": "192.0.2.1", "user_agent": "a test", "at": "3 May 2026"},
     "low_balance": {"name": "Ada", "credits": "20"},
+    "privacy_request": {
+        "name": "Ada",
+        "title": "We have it",
+        "text": "By May.\n\nAt <last>.",
+        "asked_on": "3 April 2026",
+    },
+    "privacy_identity": {"name": "Ada", "what": "a copy", "asked_on": "3 April 2026", "sender": "<eve>@example.com"},
+    "privacy_by_mail": {"asked_on": "3 April 2026"},
+    "privacy_due": {
+        "name": "Ada",
+        "what": "access",
+        "when": "is due soon",
+        "due": "3 May 2026",
+        "clock": "GDPR",
+        "request": "0198f0aa-0000-7000-8000-000000000000",
+    },
     "test": {},
     "announcement": {"name": "Ada", "title": "A new service", "text": "It writes letters.\n\nTry <it>."},
 }
