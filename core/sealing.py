@@ -13,6 +13,7 @@ yours, but nothing brings that under a new key: it must not outlive an old key (
 
 import hashlib
 import os
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -31,6 +32,8 @@ from core.settings import Secret
 FORM = b"\x01"
 KEY_ID, NONCE, TAG = 8, 12, 16  # bytes
 HEAD = len(FORM) + KEY_ID
+STREAM_FORM = b"\x02"
+RECORD = 256 * 1024  # bytes of a stream that are sealed together, and held in memory
 
 
 class NotOurs(Exception):
@@ -64,6 +67,73 @@ def unseal(context: str, sealed: bytes) -> bytes:
         return ciphers[head].decrypt(nonce, text, head + context.encode())
     except InvalidTag:
         raise NotOurs from None
+
+
+async def seal_stream(context: str, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Encrypt what is too long for the memory, under a key of its own, which is sealed under the snapshot key.
+
+    Records of one length, numbered in their nonces; the last one says that it is the last, so that what is cut off,
+    reordered or put together of two streams does not open.
+    """
+    key, nonce = AESGCM.generate_key(256), os.urandom(NONCE)
+    head, wrapping = _wrapping(secrets.current(Secret.SNAPSHOT_KEY))
+    yield head + nonce + wrapping.encrypt(nonce, key, head + context.encode())
+    cipher, held, number = AESGCM(key), bytearray(), 0
+    async for chunk in chunks:
+        held += chunk
+        while len(held) > RECORD:  # what is left at the end, if only one byte, is the last
+            yield cipher.encrypt(_record_nonce(number, last=False), bytes(held[:RECORD]), None)
+            del held[:RECORD]
+            number += 1
+    yield cipher.encrypt(_record_nonce(number, last=True), bytes(held), None)
+
+
+async def unseal_stream(context: str, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Decrypt what `seal_stream` made, a record at a time. Raises NotOurs; what came before it is to be thrown away."""
+    held, cipher, number = bytearray(), None, 0
+    size = HEAD + NONCE + 32 + TAG
+    async for chunk in chunks:
+        held += chunk
+        if cipher is None:
+            if len(held) < size:
+                continue
+            cipher = _unwrapped(context, bytes(held[:size]))
+            del held[:size]
+        while len(held) > RECORD + TAG:
+            yield _opened(cipher, number, bytes(held[: RECORD + TAG]), last=False)
+            del held[: RECORD + TAG]
+            number += 1
+    if cipher is None:
+        raise NotOurs
+    yield _opened(cipher, number, bytes(held), last=True)
+
+
+def _wrapping(key: str) -> tuple[bytes, AESGCM]:
+    raw = bytes.fromhex(key)
+    return STREAM_FORM + hashlib.sha256(b"clofy snapshot key:" + raw).digest()[:KEY_ID], AESGCM(raw)
+
+
+def _unwrapped(context: str, sealed: bytes) -> AESGCM:
+    head, nonce, wrapped = sealed[:HEAD], sealed[HEAD : HEAD + NONCE], sealed[HEAD + NONCE :]
+    ciphers = dict(map(_wrapping, secrets.valid(Secret.SNAPSHOT_KEY)))
+    if head not in ciphers:
+        raise NotOurs
+    try:
+        return AESGCM(ciphers[head].decrypt(nonce, wrapped, head + context.encode()))
+    except InvalidTag:
+        raise NotOurs from None
+
+
+def _opened(cipher: AESGCM, number: int, record: bytes, *, last: bool) -> bytes:
+    try:
+        return cipher.decrypt(_record_nonce(number, last=last), record, None)
+    except (InvalidTag, ValueError):  # ValueError: shorter than a tag
+        raise NotOurs from None
+
+
+def _record_nonce(number: int, *, last: bool) -> bytes:
+    """Never the same twice under one key, for each stream has its own."""
+    return number.to_bytes(NONCE - 1, "big") + (b"\x01" if last else b"\x00")
 
 
 @dataclass(frozen=True)

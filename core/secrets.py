@@ -25,12 +25,13 @@ TRIED_EVERY = timedelta(minutes=1)  # while the vault is away, and for those who
 # A new key of ours is accepted as soon as it is seen, and used once every process has surely seen it: two that use
 # different keys must each know the other's.
 SETTLES_IN = 2 * REFRESHED_EVERY
-OURS = frozenset({Secret.SECRET_KEY, Secret.FIELD_KEY})
+OURS = frozenset({Secret.SECRET_KEY, Secret.FIELD_KEY, Secret.SNAPSHOT_KEY})
 # How long an older version is accepted after a newer one came, unless it is disabled or ends before.
 NO_OVERLAP = timedelta(0)  # a vendor's key: we ask with the newest, and nobody asks us
 OVERLAP = {
     Secret.SECRET_KEY: timedelta(days=7),  # longer than any page stays open or any code lives
     Secret.FIELD_KEY: timedelta(days=36500),  # until it is disabled: the job that reseals has to be through
+    Secret.SNAPSHOT_KEY: timedelta(days=40),  # longer than any copy that it sealed is kept
     Secret.STRIPE_WEBHOOK_SECRET: timedelta(hours=24),  # Stripe's longest (docs.stripe.com/webhooks, "Roll")
 }
 NEVER = datetime.min.replace(tzinfo=UTC)

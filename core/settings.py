@@ -21,6 +21,7 @@ class Secret(StrEnum):
 
     SECRET_KEY = "secret-key"  # noqa: S105  # a name; it keys the hashes of codes and the CSRF tokens
     FIELD_KEY = "field-key"  # seals fields of the database: 32 bytes as 64 hexadecimal characters
+    SNAPSHOT_KEY = "snapshot-key"  # seals the daily copies of the database; of the same form
     OPENAI_API_KEY = "openai-api-key"
     STRIPE_API_KEY = "stripe-api-key"
     STRIPE_WEBHOOK_SECRET = "stripe-webhook-secret"  # noqa: S105  # a name
@@ -42,7 +43,7 @@ def fault_of(secret: Secret, value: str, *, production: bool) -> str | None:
     """Why this cannot be that secret, never with what it is; None if it can."""
     if not value.strip():
         return "is empty"  # an empty one would verify any forgery
-    if secret is Secret.FIELD_KEY and not re.fullmatch("[0-9a-fA-F]{64}", value):
+    if secret in (Secret.FIELD_KEY, Secret.SNAPSHOT_KEY) and not re.fullmatch("[0-9a-fA-F]{64}", value):
         return "is not 64 hexadecimal characters"
     if secret is Secret.SECRET_KEY and len(value) < 32:
         return "has less than 32 characters"
@@ -84,6 +85,7 @@ class Settings(BaseSettings):
     front_door_id: str = ""  # of the one Front Door that is ours: others share its addresses (security.md 153)
     secret_key: SecretStr = SecretStr("")  # of a secret several may be given, the newest first, with commas between
     field_key: SecretStr = SecretStr("")
+    snapshot_key: SecretStr = SecretStr("")
     database_url: str = Field(pattern=r"^postgresql\+asyncpg://")
     redis_url: str = Field(pattern=r"^rediss?://")
     streams_redis_url: str = ""  # empty: the broker's
@@ -167,6 +169,7 @@ class Settings(BaseSettings):
 SETTING_OF = {
     Secret.SECRET_KEY: "secret_key",
     Secret.FIELD_KEY: "field_key",
+    Secret.SNAPSHOT_KEY: "snapshot_key",
     Secret.OPENAI_API_KEY: "openai_api_key",
     Secret.STRIPE_API_KEY: "stripe_api_key",
     Secret.STRIPE_WEBHOOK_SECRET: "stripe_webhook_secrets",

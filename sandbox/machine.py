@@ -19,6 +19,7 @@ DEMO, ADMIN = "demo@clofy.example", "admin@clofy.example"
 PRODUCT_SECRETS = {
     "CLOFY_SECRET_KEY": "secret_key",
     "CLOFY_FIELD_KEY": "field_key",
+    "CLOFY_SNAPSHOT_KEY": "snapshot_key",
     "CLOFY_OPENAI_API_KEY": "openai_api_key",
     "CLOFY_STRIPE_API_KEY": "stripe_api_key",
     "CLOFY_STRIPE_WEBHOOK_SECRETS": "stripe_webhook_secret",
@@ -165,6 +166,7 @@ def make_secrets() -> dict[str, str]:
     return {
         "secret_key": secrets.token_urlsafe(48),
         "field_key": secrets.token_hex(32),
+        "snapshot_key": secrets.token_hex(32),
         "openai_api_key": secrets.token_hex(16),
         "stripe_api_key": f"sk_test_{secrets.token_hex(24)}",
         "stripe_webhook_secret": f"whsec_{secrets.token_hex(24)}",

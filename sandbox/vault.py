@@ -32,6 +32,7 @@ TENANT = "00000000-0000-0000-0000-000000000000"
 NAMES = {
     "secret-key": "CLOFY_SECRET_KEY",
     "field-key": "CLOFY_FIELD_KEY",
+    "snapshot-key": "CLOFY_SNAPSHOT_KEY",
     "openai-api-key": "CLOFY_OPENAI_API_KEY",
     "stripe-api-key": "CLOFY_STRIPE_API_KEY",
     "stripe-webhook-secret": "CLOFY_STRIPE_WEBHOOK_SECRETS",

@@ -50,6 +50,7 @@ class House(StartsAndStops):
             "CLOFY_PUBLIC_URL": self.web_url,
             "CLOFY_SECRET_KEY": "a-key-for-tests-that-is-long-enough-0123456789",
             "CLOFY_FIELD_KEY": "8f1c5b0e7a3d92641f0b8c7e6d5a4932c1b0af9e8d7c6b5a4938271605f4e3d2",
+            "CLOFY_SNAPSHOT_KEY": "2d0e9c4b7f6a1835" * 4,
             "CLOFY_DATABASE_URL": self.postgres.url,
             "CLOFY_REDIS_URL": self.valkey.url,
             "CLOFY_OPENAI_ENDPOINT": self.standins.openai_url,

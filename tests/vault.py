@@ -19,6 +19,7 @@ TOKEN = "token-of-a-test"
 GIVEN = {
     Secret.SECRET_KEY: "the-first-secret-key-of-this-vault-0123456789",
     Secret.FIELD_KEY: "1f" * 16 + "2e" * 16,
+    Secret.SNAPSHOT_KEY: "3a" * 16 + "4b" * 16,
     Secret.OPENAI_API_KEY: "the-first-openai-key",
     Secret.STRIPE_API_KEY: "sk_test_the_first_stripe_key",
     Secret.STRIPE_WEBHOOK_SECRET: "whsec_the_first_webhook_secret",

@@ -149,6 +149,7 @@ def test_the_addresses_in_it_are_fit_for_production(monkeypatch: pytest.MonkeyPa
         "CLOFY_OPENAI_ENDPOINT": "https://clofy.openai.azure.com",
         "CLOFY_SMTP_URL": "smtps://clofy:7d1f0c@mail.example.org:465",
         "CLOFY_FIELD_KEY": "5b0f7c1e9a3d4826" * 4,
+        "CLOFY_SNAPSHOT_KEY": "2d0e9c4b7f6a1835" * 4,
     }
 
     def filled_in(match: re.Match[str]) -> str:
