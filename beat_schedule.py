@@ -23,5 +23,6 @@ BEAT_SCHEDULE = {
     TaskName.LOST_FACTORS: every(3600, TaskName.LOST_FACTORS),
     TaskName.CHECK_LEDGER: every(3600, TaskName.CHECK_LEDGER),
     TaskName.RESEAL: every(3600, TaskName.RESEAL),
+    TaskName.ERASURES: every(3600, TaskName.ERASURES),
     TaskName.LOW_BALANCE: every(600, TaskName.LOW_BALANCE),
 }

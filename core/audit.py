@@ -51,6 +51,9 @@ class Action(StrEnum):
     CREDITS_ADJUSTED = "credits_adjusted"
     REFUND_MADE = "refund_made"
     MAIL_RESENT = "mail_resent"
+    ERASURE_ASKED = "erasure_asked"
+    ERASURE_UNDONE = "erasure_undone"
+    ERASED = "erased"
     HOLD_PLACED = "hold_placed"
     HOLD_LIFTED = "hold_lifted"
 
@@ -62,6 +65,7 @@ NOT_BY_THE_OWNER = frozenset(
         Action.REGISTERED,
         Action.RESET_ASKED,
         Action.LOST_FACTOR_DONE,
+        Action.ERASED,
         Action.DISABLED,
         Action.ENABLED,
         Action.ROLE_CHANGED,

@@ -106,6 +106,8 @@ NOTHING_TO_UNDO = frozenset(
         TaskName.LOST_FACTORS,
         TaskName.CHECK_LEDGER,
         TaskName.RESEAL,
+        TaskName.ERASE,  # the hourly look begins it anew
+        TaskName.ERASURES,
         TaskName.LOW_BALANCE,
     }
 )

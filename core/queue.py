@@ -51,6 +51,8 @@ class TaskName(StrEnum):
     LOST_FACTORS = "upkeep.lost_factors"
     CHECK_LEDGER = "upkeep.check_ledger"
     RESEAL = "upkeep.reseal"
+    ERASE = "privacy.erase"
+    ERASURES = "privacy.erasures"
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,8 @@ POLICIES: dict[TaskName, Policy] = {
     TaskName.LOST_FACTORS: Policy(Queue.UPKEEP, attempts=3, backoff=10),
     TaskName.CHECK_LEDGER: Policy(Queue.UPKEEP, attempts=3, backoff=10),
     TaskName.RESEAL: Policy(Queue.UPKEEP, attempts=3, backoff=10),
+    TaskName.ERASE: Policy(Queue.UPKEEP, attempts=20, backoff=2, backoff_cap=600),
+    TaskName.ERASURES: Policy(Queue.UPKEEP, attempts=3, backoff=10),
 }
 
 TICK = "every:"  # what beat sends instead of a job's id: "every:3600" is one job for each hour

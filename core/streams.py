@@ -9,7 +9,7 @@ whether something is missing. The same ids travel over sockets and polls.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,6 +30,7 @@ LIFE_RUNNING = 3600  # seconds from the start
 LIFE_ENDED = 900  # seconds from the end
 BEGIN_SECONDS = 0.03  # that the beginning of an attempt may wait for its first words
 SENT_SECONDS = 0.05  # that a worker waits at most until Redis has its first words
+MOST_FORGOTTEN = 500  # streams in one command
 STOP_CHANNEL = "stop"  # ids of jobs that somebody asked to stop; the row says so too
 
 EventId = tuple[int, int]
@@ -115,6 +116,13 @@ async def tell_end(redis: "redis_asyncio.Redis", job_id: UUID, end: Event) -> No
     pipe.expire(key(job_id), LIFE_ENDED)
     with suppress(RedisError, OSError):
         await pipe.execute(raise_on_error=False)
+
+
+async def forget(redis: "redis_asyncio.Redis", job_ids: Sequence[UUID]) -> None:
+    """Delete what was told of these jobs. A Redis that is away forgets it by itself, within LIFE_RUNNING."""
+    with suppress(RedisError, OSError):
+        for first in range(0, len(job_ids), MOST_FORGOTTEN):
+            await redis.unlink(*[key(job_id) for job_id in job_ids[first : first + MOST_FORGOTTEN]])
 
 
 async def ask_to_stop(redis: "redis_asyncio.Redis", job_id: UUID) -> None:

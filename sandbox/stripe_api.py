@@ -58,6 +58,7 @@ class StripeApi:
             ("GET", re.compile(r"checkout/sessions/(\w+)/line_items"), self._line_items),
             ("POST", re.compile("refunds"), self._create_refund),
             ("POST", re.compile("customers"), self._create_customer),
+            ("DELETE", re.compile(r"customers/(\w+)"), self._delete_customer),
             ("POST", re.compile(r"(customers|refunds|charges|payment_intents)/(\w+)"), self._update),
             ("POST", re.compile(r"disputes/(\w+)"), self._answer_dispute),
             ("POST", re.compile(r"disputes/(\w+)/close"), self._close_dispute),
@@ -111,6 +112,11 @@ class StripeApi:
         customer = self.store.put(about | {"balance": 0, "currency": None, "delinquent": False} | given)
         self.account.event("customer.created", customer, key=key)
         return customer
+
+    def _delete_customer(self, name: str, **_: Any) -> Object:
+        self.store.find("customer", name)
+        self.store.put({"id": name, "object": "deleted_customer"})  # of that kind there is no name any more
+        return {"id": name, "object": "customer", "deleted": True}
 
     def _update(self, path: str, name: str, *, params: Object, key: str | None) -> Object:
         del key

@@ -45,6 +45,9 @@ WORDS: dict[Action, tuple[str, str]] = {  # done, refused
     Action.CREDITS_ADJUSTED: ("Credits adjusted", "Adjusting credits refused"),
     Action.REFUND_MADE: ("Refund made", "Refund refused"),
     Action.MAIL_RESENT: ("A mail was sent again", "Sending a mail again refused"),
+    Action.ERASURE_ASKED: ("Erasure of the account asked for", "Asking for erasure refused"),
+    Action.ERASURE_UNDONE: ("Erasure undone", "Undoing the erasure refused"),
+    Action.ERASED: ("Account erased", "Erasing the account refused"),
     Action.HOLD_PLACED: ("Deletion stopped by law", "Stopping deletion refused"),
     Action.HOLD_LIFTED: ("Deletion goes on again", "Letting deletion go on refused"),
 }

@@ -49,6 +49,22 @@ WORDS: dict[str, Callable[[Facts], Said]] = {
     ),
     "low_balance": lambda facts: ("Few credits are left", f"{facts['credits']} credits.", "/credits"),
     "announcement": lambda facts: (facts["title"], facts["text"], None),
+    "erasure_begun": lambda facts: (
+        "Your account is to be erased",
+        f"On {facts['due']}. Until then you can undo it.",
+        "/account/close",
+    ),
+    "erasure_soon": lambda facts: (
+        "Your account will be erased tomorrow",
+        f"On {facts['due']}. Until then you can undo it.",
+        "/account/close",
+    ),
+    "erasure_undone": lambda _: ("Your account stays", "The erasure was undone. Nothing was deleted.", None),
+    "erasure_waits": lambda _: (
+        "Your account cannot be erased yet",
+        "It is erased as soon as what stands against it has ended. Our mail says more.",
+        "/account/close",
+    ),
     "privacy_request": lambda facts: (facts["title"], facts["text"], "/account/data"),
     "privacy_identity": lambda facts: (
         "Is this request yours?",

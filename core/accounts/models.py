@@ -17,7 +17,10 @@ class Role(StrEnum):
 
 class Account(Base):
     __tablename__ = "accounts"
-    __table_args__ = (CheckConstraint("role in ('user', 'admin')", name="role"),)
+    __table_args__ = (
+        CheckConstraint("role in ('user', 'admin')", name="role"),
+        CheckConstraint("erased_at is null or disabled_at is not null", name="erased_is_shut"),
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=text("uuidv7()"))
     email: Mapped[str]  # as the person wrote it
@@ -28,6 +31,8 @@ class Account(Base):
     role: Mapped[str] = mapped_column(server_default=Role.USER)
     email_verified_at: Mapped[datetime | None]
     disabled_at: Mapped[datetime | None]
+    closing_at: Mapped[datetime | None]  # when it is to be erased; until then its owner may change their mind
+    erased_at: Mapped[datetime | None]  # from then on it is a number, to which the books point
     # Data is kept and nothing else is done with it (GDPR, article 18); until: an admin has announced its end.
     restricted_at: Mapped[datetime | None]
     restricted_until: Mapped[datetime | None]

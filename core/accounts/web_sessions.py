@@ -41,6 +41,7 @@ class SignedIn:
     csrf_tokens: tuple[str, ...]  # accepted; the one to give out is the first
     proven_at: datetime  # when they last proved who they are
     factor: str | None  # by which second factor (core/accounts/factors); None: by the password alone
+    closing_at: datetime | None = None  # when the account is to be erased, if it is
 
     @property
     def csrf_token(self) -> str:
@@ -68,7 +69,7 @@ FROM_LIVE = f"""
 """
 _FIND = Hot(f"""
     select session.id, session.seen_at, account.id, account.email, account.name, account.role,
-           session.proven_at, session.factor {FROM_LIVE}
+           session.proven_at, session.factor, account.closing_at {FROM_LIVE}
 """)  # both parts are ours
 _TOUCH = Hot("""
     update web_sessions set seen_at = now()
@@ -101,11 +102,11 @@ async def find_session(token: str, *, touch: bool = True) -> SignedIn | None:
         row = await _FIND.one(unit, token_hash=hashed)
         if row is None:
             return None
-        session_id, seen_at, account_id, email, name, role, proven_at, factor = row
+        session_id, seen_at, account_id, email, name, role, *proof = row
         if touch and datetime.now(UTC) - seen_at > TOUCHED_EVERY:
             # An UPDATE of a row that a parallel sign-out deleted changes nothing: it cannot bring a session back.
             await _TOUCH.all(unit, token_hash=hashed, touched_every=TOUCHED_EVERY)
-    return SignedIn(account_id, email, name, role, session_id, _csrf_tokens(hashed), proven_at, factor)
+    return SignedIn(account_id, email, name, role, session_id, _csrf_tokens(hashed), *proof)
 
 
 async def start_session(

@@ -186,6 +186,37 @@ async def fetch_session(session_id: str) -> Checkout:
     return checkout_of(told.data)
 
 
+async def expire_session(session_id: str) -> None:
+    """Have nobody pay by this page any more; one that is paid or expired already stays as it is.
+
+    Raises UnknownCheckout, StripeUnavailable.
+    """
+    try:
+        await _client().v1.checkout.sessions.expire_async(session_id)
+    except stripe.StripeError as error:
+        translated = _translated(error, "expire_session")
+        if not isinstance(translated, StripeRefused):
+            raise translated from error
+
+
+async def forget_customer(session_id: str) -> bool:
+    """Delete the customer that a Checkout session hangs on; whether there was one. We make none, but Stripe may be set
+    to. Raises StripeUnavailable, StripeRefused.
+    """
+    try:
+        told = await _client().v1.checkout.sessions.retrieve_async(session_id)
+        customer = told.to_dict().get("customer")
+        if not isinstance(customer, str):
+            return False
+        await _client().v1.customers.delete_async(customer)
+    except stripe.StripeError as error:
+        translated = _translated(error, "forget_customer")
+        if not isinstance(translated, UnknownCheckout):
+            raise translated from error
+        return False  # it is gone already, or Stripe has forgotten the session
+    return True
+
+
 async def purchase_named_by(payment_intent: str) -> str | None:
     """Which purchase a payment was made for, as we told Stripe then. Raises UnknownPayment, StripeUnavailable."""
     try:

@@ -1,10 +1,11 @@
 """Mails as rows: written with their cause, once for each key, and where each of them is."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -23,6 +24,8 @@ SECRET_FACTS = ("code", "link", "proof")
 _SECRETS = f"array[{', '.join(repr(name) for name in SECRET_FACTS)}]"
 _WIPED = text(f"""case when facts ?| {_SECRETS} then (facts - {_SECRETS}) || '{{"wiped": true}}' else facts end""")
 OPEN = (DeliveryState.QUEUED, DeliveryState.DEFERRED)
+NOBODY = "@erased.invalid"  # how the addresses of erased accounts end; nothing is written to them
+LAST_WORDS = frozenset({"erasure_done"})  # to who has no account any more: the row goes once it is sent
 UNKNOWN = "outcome-unknown"
 
 
@@ -66,11 +69,14 @@ async def send(
     """Write a mail and the job that sends it, once for each key; False if the key was there.
 
     An account finds the same in its inbox on our pages (core/notices), but for codes.
+    To who is erased nothing is written.
 
     key: what the mail is about, as "receipt:<purchase id>"
     facts: what its template is rendered from; SECRET_FACTS are wiped once it is sent
     language: the recipient's; there is only "en" now
     """
+    if recipient.endswith(NOBODY):
+        return False
     if account_id is not None and (topic := TOPIC_OF.get(template)) is not None:
         facts = {**facts, WAY_OUT: unsubscribe_token(account_id, topic)}
     row = insert(Delivery).values(
@@ -151,6 +157,7 @@ async def mark_bounced(session: AsyncSession, delivery_id: UUID, *, error: str) 
 async def mark_sent(session: AsyncSession, delivery_id: UUID) -> None:
     """The server has said yes, whatever was written of the mail in between."""
     await _mark(session, delivery_id, (*DeliveryState,), state=DeliveryState.SENT, error=None, **_SENT)
+    await session.execute(delete(Delivery).where(Delivery.id == delivery_id, Delivery.template.in_(LAST_WORDS)))
 
 
 _SENT: dict[str, Any] = {"sent_at": func.now(), "facts": _WIPED}
@@ -168,6 +175,12 @@ async def sending_ended(session: AsyncSession, job: Job, _outcome: JobState, rea
     if await session.scalar(select(Delivery.state).where(Delivery.id == delivery_id)) == DeliveryState.SENDING:
         reason = UNKNOWN  # whatever ended the attempt, it ended while the mail was handed over
     await _mark(session, delivery_id, still, state=DeliveryState.FAILED, error=reason, facts=_WIPED)
+
+
+async def forget_last_words(session: AsyncSession, *, before: datetime) -> int:
+    """Delete last mails that could not be sent until then, with their addresses; how many."""
+    old = (Delivery.template.in_(LAST_WORDS), Delivery.created_at < before)
+    return len((await session.scalars(delete(Delivery).where(*old).returning(Delivery.id))).all())
 
 
 def can_resend(mail: Delivery) -> bool:

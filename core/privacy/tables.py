@@ -17,10 +17,10 @@ PEOPLE = (
         "accounts",
         DataClass.ACCOUNT,
         owner="id = :account",
-        given="id email name company role email_verified_at disabled_at restricted_at"
+        given="id email name company role email_verified_at disabled_at closing_at restricted_at"
         " restricted_until email_codes created_at",
         secret="password_hash",  # noqa: S106  # the name of a column
-        inner="email_key",
+        inner="email_key erased_at",
         erasure=Erasure.BLANKED,
         blank={
             "email": "id || '@erased.invalid'",
@@ -215,7 +215,8 @@ MONEY = (
         owner=MINE,
         given="id amount_mc reason expires_at created_at",
         inner="account_id made_by attempt_key",
-        erasure=Erasure.KEPT,
+        erasure=Erasure.BLANKED,
+        blank={"reason": "''"},
         why=BOOKS,
     ),
     Table(
@@ -385,8 +386,13 @@ DOINGS = (
         given="id at action object outcome ip user_agent request_id facts",
         inner="actor_id account_id",
         ends=Ends(timedelta(days=365), since="at"),
-        erasure=Erasure.KEPT,
-        why="The security log is kept for a year from each entry, to find abuse; then it goes.",
+        erasure=Erasure.BLANKED,
+        blank={
+            "ip": "case when actor_id is not null and actor_id <> account_id then ip else '' end",
+            "user_agent": "case when actor_id is not null and actor_id <> account_id then user_agent else '' end",
+            "facts": "audit_facts_without_person(facts)",
+        },
+        why="The security log is kept for a year from each entry, to find abuse; without where you were.",
     ),
     Table("alembic_version", DataClass.HOUSE, inner="version_num"),
 )

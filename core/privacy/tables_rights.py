@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from core.privacy.registry import YEAR, DataClass, Ends, Erasure, Table
+from core.privacy.tables_erasures import ERASURES
 from core.privacy.tables_policies import POLICIES
 
 MINE = "account_id = :account"
@@ -66,4 +67,4 @@ REQUESTS = (
     ),
 )
 
-RIGHTS: tuple[Table, ...] = (*REQUESTS, *PURGE, *POLICIES)
+RIGHTS: tuple[Table, ...] = (*REQUESTS, *PURGE, *POLICIES, *ERASURES)

@@ -62,6 +62,9 @@ FACTS |= {
         "request": "0198f0aa-0000-7000-8000-000000000000",
     },
     "test": {},
+    **{f"erasure_{what}": {"name": "Ada", "due": "3 May 2026, 10:00 UTC"} for what in ("begun", "soon", "undone")},
+    "erasure_waits": {"name": "Ada", "due": "3 May 2026, 10:00 UTC", "reason": "legal-hold"},
+    "erasure_done": {"name": "Ada", "link": LINK, "text": "What is gone:\n- <all>"},
     "announcement": {"name": "Ada", "title": "A new service", "text": "It writes letters.\n\nTry <it>."},
 }
 HOME = "http://localhost"

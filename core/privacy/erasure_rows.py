@@ -1,0 +1,128 @@
+"""The rows of a person: what goes and what stays, as the registry says, in one transaction; and the account of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, cast
+from uuid import UUID
+
+from sqlalchemy import CursorResult, func, select, text, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core.accounts.models import Account
+from core.privacy.registry import KINDS, DataClass, Erasure, Table
+from core.privacy.tables import TABLES
+
+# What no column named in the registry leads to, or has to go before what leads to it goes.
+MAILS_TO_ADDRESSES = """
+    delete from mail_deliveries where account_id is null and lower(recipient) in (
+        select lower(recipient) from mail_deliveries where account_id = :account
+        union select email_key from accounts where id = :account
+    )
+"""  # codes for a new address, or that an address has no account
+PICTURES_NOBODY_SHOWS = """
+    delete from media where account_id = :account and not exists (select from media_uses where media_id = media.id)
+"""  # their files are gone by now (erasure_steps.py), and their blocks go with them
+WHERE_AN_ADMIN_WAS = """
+    update audit_entries set ip = '', user_agent = ''
+    where actor_id = :account and account_id is distinct from :account
+"""  # when they did something to another's account
+FIRST = {"mail_deliveries": MAILS_TO_ADDRESSES, "media": PICTURES_NOBODY_SHOWS}
+
+
+@dataclass
+class Erased:
+    """What went and what stays, by table: how many rows."""
+
+    gone: dict[str, int] = field(default_factory=dict)
+    stays: dict[str, int] = field(default_factory=dict)
+
+
+async def erase_rows(session: AsyncSession, account_id: UUID, *, now: datetime) -> dict[str, Any]:
+    """Erase what the database has of a person, but for what a law keeps; returns the account of it, for the proof.
+
+    Twice is once: then there is nothing left to go. After a restore it is called anew (core/privacy/restore.py).
+    """
+    account = await session.get(Account, account_id, with_for_update=True)
+    if account is None:
+        return {"gone": [], "stays": []}
+    shut = update(Account).where(Account.id == account_id)
+    await session.execute(
+        shut.values(
+            erased_at=func.coalesce(Account.erased_at, now),
+            disabled_at=func.coalesce(Account.disabled_at, now),
+            closing_at=None,
+        )
+    )
+    erased = Erased()
+    for name, statement in FIRST.items():
+        _count(erased.gone, name, await _rows(session, statement, account_id))
+    await _rows(session, WHERE_AN_ADMIN_WAS, account_id)
+    for table in reversed(TABLES):
+        if table.owner and table.erasure is not Erasure.UNTOUCHED:
+            await _erase(session, table, account_id, erased)
+    session.expire_all()
+    return {"gone": _told(erased.gone), "stays": _staying(erased.stays, now=now)}
+
+
+async def _erase(session: AsyncSession, table: Table, account_id: UUID, erased: Erased) -> None:
+    mine = f"{table.name} where {table.owner}"
+    if table.erasure is Erasure.DELETED:
+        _count(erased.gone, table.name, await _rows(session, f"delete from {mine}", account_id))  # noqa: S608  # the registry's words
+        return
+    if table.erasure is Erasure.BLANKED:
+        columns = ", ".join(f"{name} = {expression}" for name, expression in table.blank.items())
+        statement = f"update {table.name} set {columns} where {table.owner}"  # noqa: S608  # the registry's words
+        _count(erased.stays, table.name, await _rows(session, statement, account_id))
+        return
+    counted = text(f"select count(*) from {mine}")  # noqa: S608  # the registry's words
+    _count(erased.stays, table.name, (await session.execute(counted, {"account": account_id})).scalar_one())
+
+
+async def _rows(session: AsyncSession, statement: str, account_id: UUID) -> int:
+    done = await session.execute(text(statement), {"account": account_id})
+    return cast("CursorResult[Any]", done).rowcount
+
+
+def _count(counts: dict[str, int], name: str, rows: int) -> None:
+    if rows:
+        counts[name] = counts.get(name, 0) + rows
+
+
+BY_NAME: Mapping[str, Table] = {table.name: table for table in TABLES}
+
+
+def _told(gone: dict[str, int]) -> list[dict[str, Any]]:
+    """By class of data, in the registry's order."""
+    by_class: dict[DataClass, dict[str, int]] = {}
+    for name, rows in gone.items():
+        by_class.setdefault(BY_NAME[name].of, {})[name] = rows
+    return [
+        {"class": kind, "what": KINDS[kind].holds, "rows": sum(by_class[kind].values()), "tables": by_class[kind]}
+        for kind in KINDS
+        if kind in by_class
+    ]
+
+
+def _staying(stays: dict[str, int], *, now: datetime) -> list[dict[str, Any]]:
+    """By reason and end; a table without either is nobody's any more."""
+    found: dict[tuple[str, str | None], dict[str, int]] = {}
+    for table in TABLES:
+        if table.name in stays and table.why:
+            found.setdefault((table.why, _until(table, now=now)), {})[table.name] = stays[table.name]
+    return [
+        {"why": why, "until": until, "rows": sum(tables.values()), "tables": tables}
+        for (why, until), tables in found.items()
+    ]
+
+
+def _until(table: Table, *, now: datetime) -> str | None:
+    """The day by which the last of it is gone. None: as long as what it belongs to is there."""
+    if table.ends is not None:
+        return f"{now + table.ends.after:%Y-%m-%d}"
+    kept = KINDS[DataClass.BILLING if table.of is DataClass.ACCOUNT else table.of].kept
+    return f"{now + kept:%Y-%m-%d}" if kept is not None else None
+
+
+async def is_erased(session: AsyncSession, account_id: UUID) -> bool:
+    return await session.scalar(select(Account.erased_at).where(Account.id == account_id)) is not None
