@@ -50,6 +50,9 @@ class Action(StrEnum):
     ROLE_CHANGED = "role_changed"
     CREDITS_ADJUSTED = "credits_adjusted"
     REFUND_MADE = "refund_made"
+    EXPORT_ASKED = "export_asked"
+    EXPORT_READY = "export_ready"
+    EXPORT_FETCHED = "export_fetched"
     MAIL_RESENT = "mail_resent"
     ERASURE_ASKED = "erasure_asked"
     ERASURE_UNDONE = "erasure_undone"
@@ -65,6 +68,7 @@ NOT_BY_THE_OWNER = frozenset(
         Action.REGISTERED,
         Action.RESET_ASKED,
         Action.LOST_FACTOR_DONE,
+        Action.EXPORT_READY,
         Action.ERASED,
         Action.DISABLED,
         Action.ENABLED,

@@ -45,6 +45,7 @@ class TaskName(StrEnum):
     PUBLISH_POST = "blog.publish"
     PROCESS_MEDIA = "media.process"
     SWEEP_MEDIA = "media.sweep"
+    EXPORT = "privacy.export"
     EXPIRE_HOLDS = "upkeep.expire_holds"
     PREPARE_PARTITIONS = "upkeep.prepare_partitions"
     FORGET_EXPIRED = "upkeep.forget_expired"
@@ -83,6 +84,7 @@ POLICIES: dict[TaskName, Policy] = {
     TaskName.PUBLISH_POST: Policy(Queue.UPKEEP, attempts=8, backoff=5, backoff_cap=600),
     TaskName.PROCESS_MEDIA: Policy(Queue.MEDIA, attempts=5, backoff=2, backoff_cap=300),
     TaskName.SWEEP_MEDIA: Policy(Queue.MEDIA, attempts=3, backoff=30),
+    TaskName.EXPORT: Policy(Queue.UPKEEP, attempts=6, backoff=5, backoff_cap=600),
     TaskName.EXPIRE_HOLDS: Policy(Queue.UPKEEP, attempts=3, backoff=10),
     TaskName.PREPARE_PARTITIONS: Policy(Queue.UPKEEP, attempts=3, backoff=10),
     TaskName.FORGET_EXPIRED: Policy(Queue.UPKEEP, attempts=3, backoff=10),

@@ -23,6 +23,7 @@ from web import (
     credits,  # noqa: A004  # the noun of the house
     endings,
     errors,
+    exports,
     factors,
     inputs,
     jobs,
@@ -56,6 +57,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     billing.blueprint,
     credits.blueprint,
     receipts.blueprint,
+    exports.blueprint,
     consultations.blueprint,
     jobs.blueprint,
     live.blueprint,

@@ -47,6 +47,16 @@ WORDS: dict[str, Callable[[Facts], Said]] = {
         "You have an account, so nothing was changed.",
         "/account/history",
     ),
+    "export_ready": lambda facts: (
+        "The copy of your data is ready",
+        f"{facts['size']}, to download until {facts['until']}.",
+        "/account/data",
+    ),
+    "export_failed": lambda _: (
+        "The copy of your data could not be made",
+        "That is a fault of ours. Please ask for it again.",
+        "/account/data",
+    ),
     "low_balance": lambda facts: ("Few credits are left", f"{facts['credits']} credits.", "/credits"),
     "announcement": lambda facts: (facts["title"], facts["text"], None),
     "erasure_begun": lambda facts: (

@@ -29,6 +29,7 @@ SWEEP_SECONDS = 1.0  # how late a lost doorbell, a back-off that ended, or an ab
 # What was paid comes before paper. Receipts wait for each other anyway, for their numbers have no gaps; mails wait for
 # a mail server, which may be slow, and must not take all slots of the worker meanwhile.
 RECEIPTS_AT_ONCE, MAILS_AT_ONCE = 4, 16
+EXPORTS_AT_ONCE = 2  # each takes a connection and a processor for as long as it lasts
 MONEY = frozenset({TaskName.HANDLE_STRIPE_EVENT, TaskName.CREDIT_PURCHASE})
 T = TypeVar("T")
 
@@ -43,6 +44,7 @@ class Process:
         self.lanes = {
             TaskName.ISSUE_RECEIPT: Lane(RECEIPTS_AT_ONCE, behind=self._money_moves),
             TaskName.SEND_MAIL: Lane(MAILS_AT_ONCE),
+            TaskName.EXPORT: Lane(EXPORTS_AT_ONCE),
         }
         alive = os.environ.get("CLOFY_ALIVE_FILE")  # for the health check of the container
         self._alive_file = Path(alive) if alive else None

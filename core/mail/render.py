@@ -45,6 +45,8 @@ SUBJECTS = {
     "privacy_identity": "Is this request yours?",
     "privacy_by_mail": "We have your message about personal data",
     "privacy_due": "A privacy request {when}",
+    "export_ready": "The copy of your data is ready",
+    "export_failed": "The copy of your data could not be made",
     "test": "A test mail",
 }
 # Control characters, line ends of any script, what turns the direction of text around, halves of a character; and "=?",

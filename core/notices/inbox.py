@@ -25,6 +25,8 @@ KINDS: dict[str, tuple[str, ...]] = {
     "new_browser": ("ip", "user_agent"),
     "lost_factor_asked": ("due",),
     "already_registered": (),
+    "export_ready": ("until", "size"),
+    "export_failed": (),
     "low_balance": ("credits",),
     "announcement": ("title", "text"),
     "erasure_begun": ("due",),

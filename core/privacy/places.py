@@ -11,7 +11,7 @@ CONTAINERS = (
     Container(Room.PUBLIC, DataClass.MEDIA, "<media_files.name>"),
     Container(Room.ARCHIVE, DataClass.ARCHIVE, "<day>.jsonl", timedelta(days=365)),
     Container(Room.SNAPSHOTS, DataClass.SNAPSHOT, "<day>", timedelta(days=30)),
-    Container(Room.EXPORTS, DataClass.REQUEST, "<exports.id>.zip", timedelta(days=7)),
+    Container(Room.EXPORTS, DataClass.REQUEST, "<exports.id>-<attempt>.zip", timedelta(days=7)),
     # Longer than any snapshot, and than any backup that a managed PostgreSQL makes by itself (35 days at most).
     Container(Room.JOURNAL, DataClass.REQUEST, "<hash of accounts.id>/<moment>", timedelta(days=90)),
 )

@@ -138,6 +138,7 @@ class Table:
 
     owner: a condition in SQL with :account, true for the rows of an account; empty: nobody's
     given: columns that an export has
+    given_as: those of them that it has otherwise: in SQL, without what is others', or would let somebody in
     secret: columns that no export has, for they would let somebody in
     inner: columns that say nothing about the person; ours
     why: what is told to a person about what stays after an erasure
@@ -147,6 +148,7 @@ class Table:
     of: DataClass
     owner: str = ""
     given: str = ""
+    given_as: Mapping[str, str] = field(default_factory=dict)
     secret: str = ""
     inner: str = ""
     ends: Ends | None = None

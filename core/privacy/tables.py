@@ -2,6 +2,8 @@
 
 from datetime import timedelta
 
+from core.mail.consents import WAY_OUT
+from core.mail.deliveries import SECRET_FACTS
 from core.privacy.registry import DataClass, Ends, Erasure, Table
 from core.privacy.tables_rights import RIGHTS
 
@@ -10,6 +12,7 @@ MINE = "account_id = :account"
 OF_PURCHASE = "purchase_id in (select id from purchases where account_id = :account)"
 OF_CONSULTATION = "consultation_id in (select id from consultations where account_id = :account)"
 OF_MEDIA = "media_id in (select id from media where account_id = :account)"
+BY_ANOTHER = "actor_id is not null and actor_id <> account_id"  # an admin, whose address is not this person's
 BOOKS = "Books are kept for ten years, as tax law asks; they no longer say who you were."
 
 PEOPLE = (
@@ -123,6 +126,7 @@ PEOPLE = (
         DataClass.MAIL,
         owner=MINE,
         given="id recipient template language facts state error created_at sent_at",
+        given_as={"facts": f"facts - array{[*SECRET_FACTS, WAY_OUT]}"},
         inner="key account_id resends",
         ends=Ends(timedelta(days=90), only="state not in ('queued', 'sending', 'deferred')"),
         erasure=Erasure.DELETED,
@@ -267,6 +271,7 @@ MONEY = (
         owner="about in (select stripe_session_id from purchases where account_id = :account union all"
         " select stripe_payment_intent_id from purchases where account_id = :account)",
         given="id type body about received_at handled_at outcome",
+        given_as={"body": "body #- '{data,object,client_secret}'"},
         erasure=Erasure.BLANKED,
         blank={"body": "stripe_event_without_payer(body)"},
         why=BOOKS,
@@ -384,6 +389,10 @@ DOINGS = (
         DataClass.LOG,
         owner=MINE,
         given="id at action object outcome ip user_agent request_id facts",
+        given_as={
+            "ip": f"case when {BY_ANOTHER} then '' else ip end",
+            "user_agent": f"case when {BY_ANOTHER} then '' else user_agent end",
+        },
         inner="actor_id account_id",
         ends=Ends(timedelta(days=365), since="at"),
         erasure=Erasure.BLANKED,

@@ -67,4 +67,16 @@ REQUESTS = (
     ),
 )
 
-RIGHTS: tuple[Table, ...] = (*REQUESTS, *PURGE, *POLICIES, *ERASURES)
+EXPORTS = (
+    Table(
+        "exports",  # with its file in Room.EXPORTS: core/privacy/exports.py deletes both
+        DataClass.REQUEST,
+        owner=MINE,
+        given="id request_id state reason rows files missing bytes created_at ended_at fetched_at",
+        inner="account_id job_id blob steps steps_done",
+        ends=Ends(timedelta(days=7), since="ended_at"),
+        erasure=Erasure.DELETED,
+    ),
+)
+
+RIGHTS: tuple[Table, ...] = (*REQUESTS, *PURGE, *POLICIES, *ERASURES, *EXPORTS)

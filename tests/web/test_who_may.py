@@ -56,6 +56,7 @@ OWNED = {
     "upload_id",
     "notice_id",
     "comment_id",
+    "export_id",
 }
 OF_ALL = {"slug", "version", "name", "block", "author", "tag", "topic", "token", "post_id"}
 OF_ADMINS = {"account_id", "media_id", "revision_id", "announcement_id", "mail_id"}  # in their routes alone
@@ -69,6 +70,8 @@ NOTHING_THERE = {
     "factors.stop_lost": "no removal was asked for",
     "pages.static": "no such file",
     "media.read": "no such file",
+    "exports.link": "no copy was made",
+    "exports.download": "no copy was made",
     "pages.bought": "no purchase is named",
     "pages.month": "nothing was done in that month",
     "admin_mail.resend": "no such mail",
@@ -152,6 +155,7 @@ async def make_somebody(role: str) -> Somebody:
         "name": "2026-01",
         "notice_id": notice,
         "comment_id": remark.id,
+        "export_id": uuid4(),
         "post_id": remark.post_id,
         **{one: uuid4() for one in ("revision_id", "announcement_id", "mail_id")},
         "author": "nobody",

@@ -45,6 +45,8 @@ FACTS |= {
     "lost_factor_asked": {"name": "Ada", "due": "3 May 2026", "request": "1", "proof": "p"},
     "new_browser": {"name": "Ada", "ip": "192.0.2.1", "user_agent": "a test", "at": "3 May 2026"},
     "low_balance": {"name": "Ada", "credits": "20"},
+    "export_ready": {"name": "Ada", "until": "1 December 2026, 10:00 UTC", "size": "12.3 MB"},
+    "export_failed": {"name": "Ada"},
     "privacy_request": {
         "name": "Ada",
         "title": "We have it",

@@ -1,0 +1,117 @@
+"""A zip that is read while it is written: neither it nor any file in it is ever whole in memory.
+
+Who adds waits for who takes. Compressing is done beside the loop, in a thread.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from datetime import datetime
+from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
+
+PIECE = 512 * 1024  # bytes that are compressed at a time
+PARTS = 4  # of about so many bytes each, that wait to be taken
+LEVEL = 1  # zlib's fastest: texts shrink to a third, and what is faster does not shrink
+
+
+class _Outlet:
+    """What ZipFile writes to; it can neither be read nor turned back, so the zip has its sizes behind each file."""
+
+    def __init__(self) -> None:
+        self.held: list[bytes] = []
+
+    def write(self, data: bytes) -> int:
+        self.held.append(bytes(data))
+        return len(data)
+
+    def flush(self) -> None:
+        """Nothing is held back; as with close, ZipFile may ask for it."""
+
+    def close(self) -> None: ...
+
+    def take(self) -> bytes:
+        data, self.held = b"".join(self.held), []
+        return data
+
+
+class Entry:
+    """A file of the zip, open for writing. raw: how many bytes it has, before compression."""
+
+    def __init__(self, write: Callable[[bytes], Awaitable[None]]) -> None:
+        self.raw = 0
+        self._write = write
+        self._held: list[bytes] = []
+        self._size = 0
+
+    async def write(self, data: bytes) -> None:
+        self._held.append(data)
+        self._size += len(data)
+        self.raw += len(data)
+        if self._size >= PIECE:
+            await self.flush()
+
+    async def flush(self) -> None:
+        if self._size:
+            piece, self._held, self._size = b"".join(self._held), [], 0
+            await self._write(piece)
+
+
+class Zip:
+    """Files are added one after another. size: bytes that came out so far."""
+
+    def __init__(self, *, now: datetime) -> None:
+        self.size = 0
+        self._now = now
+        self._outlet = _Outlet()
+        self._zip = ZipFile(self._outlet, "w")
+        self._parts: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._room = asyncio.Semaphore(PARTS)
+
+    @asynccontextmanager
+    async def file(self, name: str, *, packed: bool = False) -> AsyncIterator[Entry]:
+        """Add a file. packed: it is compressed already"""
+        info = ZipInfo(name, date_time=self._now.timetuple()[:6])
+        info.compress_type = ZIP_STORED if packed else ZIP_DEFLATED
+        info._compresslevel = LEVEL  # type: ignore[attr-defined]  # noqa: SLF001  # public only in Python 3.13
+        info.external_attr = 0o644 << 16
+        opened = self._zip.open(info, "w", force_zip64=True)
+
+        async def write(piece: bytes) -> None:
+            await asyncio.to_thread(opened.write, piece)
+            await self._hand_on()
+
+        entry = Entry(write)
+        yield entry
+        await entry.flush()
+        await asyncio.to_thread(opened.close)
+        await self._hand_on()
+
+    async def add(self, name: str, content: bytes) -> None:
+        async with self.file(name) as entry:
+            await entry.write(content)
+
+    async def _hand_on(self) -> None:
+        if part := self._outlet.take():
+            await self._room.acquire()
+            self.size += len(part)
+            self._parts.put_nowait(part)
+
+    async def parts(self, fill: Callable[["Zip"], Awaitable[None]]) -> AsyncGenerator[bytes]:
+        """The zip, as `fill` adds to it. What that raises comes out as it is."""
+
+        async def work() -> None:
+            await fill(self)
+            await asyncio.to_thread(self._zip.close)
+            await self._hand_on()
+
+        task = asyncio.create_task(work(), name="zip")
+        task.add_done_callback(lambda _: self._parts.put_nowait(None))
+        try:
+            while (part := await self._parts.get()) is not None:
+                self._room.release()
+                yield part
+            await task
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
