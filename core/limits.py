@@ -62,6 +62,10 @@ METER = Limit("meter", ip=(Window(200, FIVE_MINUTES),))  # of passwords, as they
 CHALLENGES = Limit("challenges", ip=(Window(100, FIVE_MINUTES), Window(500, HOUR)))  # of passkeys, a row each
 CONSULTATIONS = Limit("consultations", account=(Window(60, FIVE_MINUTES), Window(500, DAY)))
 PAPERS = Limit("papers", account=(Window(60, FIVE_MINUTES), Window(300, HOUR)))  # PDFs and CSVs
+# Mails that an owner of a team has us write to anybody: by the owner, and by who gets them.
+TEAM_INVITATIONS = Limit("team-invitations", account=(Window(20, HOUR), Window(50, DAY)), ip=MAILS.ip)
+INVITED = Limit("invited", account=(Window(5, DAY),))
+TEAM_LOOKS = Limit("team-looks", account=(Window(60, FIVE_MINUTES), Window(1000, DAY)))  # a row for each member
 
 
 class TooManyTries(ClofyError):

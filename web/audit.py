@@ -7,7 +7,7 @@ from quart import Blueprint, g, request
 from quart.typing import ResponseReturnValue
 
 from core import audit
-from core.audit import Action, Outcome
+from core.audit import Action, AuditEntry, Outcome
 from core.database import transaction
 from web.inputs import last_number
 from web.openapi import answers, query
@@ -51,6 +51,14 @@ WORDS: dict[Action, tuple[str, str]] = {  # done, refused
     Action.ERASURE_ASKED: ("Erasure of the account asked for", "Asking for erasure refused"),
     Action.ERASURE_UNDONE: ("Erasure undone", "Undoing the erasure refused"),
     Action.ERASED: ("Account erased", "Erasing the account refused"),
+    Action.TEAM_MADE: ("Team made", "Making a team refused"),
+    Action.TEAM_DELETED: ("Team deleted", "Deleting a team refused"),
+    Action.TEAM_INVITED: ("Somebody invited to a team", "Inviting to a team refused"),
+    Action.TEAM_JOINED: ("Joined a team", "Joining a team refused"),
+    Action.TEAM_LEFT: ("Left a team", "Leaving a team refused"),
+    Action.TEAM_REMOVED: ("Removed from a team by its owner", "Removal from a team refused"),
+    Action.TEAM_ROLE_CHANGED: ("Role in a team changed", "Change of a role in a team refused"),
+    Action.TEAM_SHARING_CHANGED: ("What a team's owners see changed", "Change of what a team's owners see refused"),
     Action.HOLD_PLACED: ("Deletion stopped by law", "Stopping deletion refused"),
     Action.HOLD_LIFTED: ("Deletion goes on again", "Letting deletion go on refused"),
 }
@@ -79,10 +87,22 @@ async def shown(account_id: UUID, before: str) -> dict[str, Any]:
             "action": row.action,
             "words": WORDS[Action(row.action)][row.outcome == Outcome.REFUSED],
             "outcome": row.outcome,
-            "by": "you" if row.actor_id == account_id else "somebody" if row.actor_id is None else "us",
-            "ip": row.ip,
-            "user_agent": row.user_agent,
+            "by": _by(row, account_id),
+            **_from(row, account_id),
         }
         for row in rows
     ]
     return {"entries": entries, "next": entries[-1]["id"] if len(entries) == PAGE else None}
+
+
+def _by(row: AuditEntry, account_id: UUID) -> str:
+    """In a team, what somebody else does is an owner's doing; elsewhere it is ours."""
+    if row.actor_id == account_id:
+        return "you"
+    return "somebody" if row.actor_id is None or row.action.startswith("team_") else "us"
+
+
+def _from(row: AuditEntry, account_id: UUID) -> dict[str, str]:
+    """Where it was done from; of somebody else whom we know, that is theirs."""
+    is_anothers = row.actor_id not in (None, account_id)
+    return {"ip": "" if is_anothers else row.ip, "user_agent": "" if is_anothers else row.user_agent}

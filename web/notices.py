@@ -86,6 +86,12 @@ WORDS: dict[str, Callable[[Facts], Said]] = {
         facts["what"],
         f"/admin/requests/{facts['request']}",
     ),
+    "team_invitation": lambda facts: (
+        "You are invited to a team",
+        f"Until {facts['until']} you may join or decline. Before you join, you see what its owners would see of you.",
+        f"/account/teams/invitations/{facts['invitation']}",
+    ),
+    "team_change": lambda facts: ("A change in one of your teams", facts["what"], "/account/teams"),
 }
 
 

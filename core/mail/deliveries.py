@@ -18,9 +18,9 @@ from core.mail.models import Delivery, DeliveryState, Topic
 from core.notices import inbox
 from core.queue import TaskName
 
-# Who has one of these may do something: they are wiped when the mail is sent or given up. "wiped" stays, for such a
-# mail cannot be sent again.
-SECRET_FACTS = ("code", "link", "proof")
+# Who has one of these may do something, or learns of somebody else: they are wiped when the mail is sent or given up.
+# "wiped" stays, for such a mail cannot be sent again.
+SECRET_FACTS = ("code", "link", "proof", "inviter")
 _SECRETS = f"array[{', '.join(repr(name) for name in SECRET_FACTS)}]"
 _WIPED = text(f"""case when facts ?| {_SECRETS} then (facts - {_SECRETS}) || '{{"wiped": true}}' else facts end""")
 OPEN = (DeliveryState.QUEUED, DeliveryState.DEFERRED)

@@ -47,6 +47,8 @@ SUBJECTS = {
     "privacy_due": "A privacy request {when}",
     "export_ready": "The copy of your data is ready",
     "export_failed": "The copy of your data could not be made",
+    "team_invitation": "An invitation to a team",
+    "team_change": "A change in one of your teams",
     "test": "A test mail",
 }
 # Control characters, line ends of any script, what turns the direction of text around, halves of a character; and "=?",

@@ -36,6 +36,8 @@ KINDS: dict[str, tuple[str, ...]] = {
     "privacy_request": ("title", "text"),
     "privacy_identity": ("what",),
     "privacy_due": ("what", "when", "request"),
+    "team_invitation": ("invitation", "until"),
+    "team_change": ("what",),
 }
 
 

@@ -6,6 +6,7 @@ from core.mail.consents import WAY_OUT
 from core.mail.deliveries import SECRET_FACTS
 from core.privacy.registry import DataClass, Ends, Erasure, Table
 from core.privacy.tables_rights import RIGHTS
+from core.privacy.tables_teams import TEAMS
 
 DAY = timedelta(days=1)
 MINE = "account_id = :account"
@@ -406,4 +407,4 @@ DOINGS = (
     Table("alembic_version", DataClass.HOUSE, inner="version_num"),
 )
 
-TABLES = PEOPLE + MONEY + DOINGS + RIGHTS
+TABLES = PEOPLE + TEAMS + MONEY + DOINGS + RIGHTS

@@ -63,6 +63,13 @@ FACTS |= {
         "clock": "GDPR",
         "request": "0198f0aa-0000-7000-8000-000000000000",
     },
+    "team_invitation": {
+        "inviter": "bob@example.com",
+        "email": "ada@example.com",
+        "invitation": "1",
+        "until": "3 May 2026",
+    },
+    "team_change": {"name": "Ada", "what": "You joined the team “Support”."},
     "test": {},
     **{f"erasure_{what}": {"name": "Ada", "due": "3 May 2026, 10:00 UTC"} for what in ("begun", "soon", "undone")},
     "erasure_waits": {"name": "Ada", "due": "3 May 2026, 10:00 UTC", "reason": "legal-hold"},
