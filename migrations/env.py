@@ -47,4 +47,8 @@ async def online() -> None:
     await engine.dispose()
 
 
-asyncio.run(online())
+# A restore brings its own connection, so that tables and rows are one transaction (core/privacy/restore.py).
+if (given := context.config.attributes.get("connection")) is not None:
+    run(given)
+else:
+    asyncio.run(online())

@@ -5,6 +5,7 @@ from datetime import timedelta
 from core.privacy.registry import YEAR, DataClass, Ends, Erasure, Table
 from core.privacy.tables_erasures import ERASURES
 from core.privacy.tables_policies import POLICIES
+from core.privacy.tables_restores import RESTORES
 
 MINE = "account_id = :account"
 TWO_YEARS = timedelta(days=731)  # 24 months with a leap day among them (11 CCR 7101(a))
@@ -79,4 +80,4 @@ EXPORTS = (
     ),
 )
 
-RIGHTS: tuple[Table, ...] = (*REQUESTS, *PURGE, *POLICIES, *ERASURES, *EXPORTS)
+RIGHTS: tuple[Table, ...] = (*REQUESTS, *PURGE, *POLICIES, *ERASURES, *EXPORTS, *RESTORES)
