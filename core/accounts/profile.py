@@ -46,11 +46,22 @@ async def names(session: AsyncSession, account_ids: Collection[UUID]) -> dict[UU
 
 
 async def reachable(session: AsyncSession, account_ids: Collection[UUID]) -> list[Account]:
-    """Those of these accounts that may be written to on our own account: proven, and not shut."""
+    """Those of these accounts that may be written to on our own account: proven, not shut and not restricted."""
     query = select(Account).where(
-        Account.id.in_(account_ids), Account.email_verified_at.is_not(None), Account.disabled_at.is_(None)
+        Account.id.in_(account_ids),
+        Account.email_verified_at.is_not(None),
+        Account.disabled_at.is_(None),
+        Account.restricted_at.is_(None),
     )
     return list(await session.scalars(query))
+
+
+async def admins(session: AsyncSession) -> list[Account]:
+    """Those who look after this house now."""
+    query = select(Account).where(
+        Account.role == Role.ADMIN, Account.email_verified_at.is_not(None), Account.disabled_at.is_(None)
+    )
+    return list(await session.scalars(query.order_by(Account.id)))
 
 
 async def change_account(session: AsyncSession, *, account_id: UUID, changes: dict[str, Any]) -> Account:

@@ -11,9 +11,15 @@ from core.consultations.models import Generation, GenerationState
 from core.consultations.pricing import Price
 from core.credits import ledger
 from core.direct import Hot, Unit
-from core.errors import InvalidInput, NotFound
+from core.errors import ClofyError, InvalidInput, Kind, NotFound
 from core.jobs import Job, JobState
 from core.queue import TaskName
+
+
+class DataRestricted(ClofyError):
+    """You asked us to only keep your data. End that on the page of your data to ask questions again."""
+
+    kind = Kind.FORBIDDEN
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,8 @@ async def begin(session: Unit, *, account_id: UUID, service: str) -> UUID:
 _TERMS = Hot("""
     select service.id, service.input_mc_per_1k, service.output_mc_per_1k, service.max_output_tokens,
            service.min_output_tokens, service.max_question_chars, octet_length(service.system_prompt),
-           (select coalesce(sum(bytes), 0) from messages where consultation_id = consultation.id)
+           (select coalesce(sum(bytes), 0) from messages where consultation_id = consultation.id),
+           (select restricted_at is not null from accounts where id = consultation.account_id)
     from consultations consultation join services service on service.id = consultation.service_id
     where consultation.id = :id and consultation.account_id = :account_id
 """)
@@ -82,7 +89,7 @@ _TAKE = Hot(
 
 
 async def ask(session: Unit, *, account_id: UUID, consultation_id: UUID, question: str) -> Asked:
-    """Take a question. Raises NotFound, InvalidInput, NotEnoughCredits; then nothing is kept and nothing held.
+    """Take a question. Raises NotFound, DataRestricted, InvalidInput, NotEnoughCredits; then nothing is kept or held.
 
     The hold is the worst case: each byte of the prompt a token, and the answer as long as its cap. Where the balance
     does not reach for that, the cap shrinks to what it reaches for, down to the service's `min_output_tokens`.
@@ -90,7 +97,11 @@ async def ask(session: Unit, *, account_id: UUID, consultation_id: UUID, questio
     terms = await _TERMS.one(session, id=consultation_id, account_id=account_id)
     if terms is None:
         raise NotFound(consultation=consultation_id)
-    service_id, input_price, output_price, most_output, least_output, most_chars, system_bytes, history_bytes = terms
+    service_id, input_price, output_price, most_output, least_output, most_chars, system_bytes, history_bytes = terms[
+        :-1
+    ]
+    if terms[-1]:
+        raise DataRestricted
     if len(question) > most_chars:
         raise InvalidInput(field="text", rule=f"must have at most {most_chars} characters")
     price = Price(input_price, output_price)

@@ -20,6 +20,7 @@ from core.jobs import Job, JobState
 from core.mail import deliveries
 from core.media import blobs
 from core.media.blobs import Room
+from core.privacy import requests
 from core.privacy.exports_content import Counts
 from core.privacy.exports_models import Export, ExportState
 from core.queue import TaskName
@@ -153,6 +154,7 @@ async def ready(session: AsyncSession, export_id: UUID, *, blob: str, counts: Co
     await session.execute(update(Export).where(*older).values(state=ExportState.REPLACED, blob=None))
     await audit.note(session, Action.EXPORT_READY, account_id=export.account_id, about=f"export:{export_id}")
     until = now.astimezone(UTC) + LIVES
+    await requests.export_ended(session, account_id=export.account_id, is_ready=True, now=now)
     await _tell(session, export, "export_ready", until=f"{until:%-d %B %Y, %H:%M} UTC", size=in_words(counts.bytes))
     return True
 
@@ -165,6 +167,7 @@ async def _given_up(session: AsyncSession, job: Job, state: JobState, reason: st
         return
     export.state, export.reason, export.ended_at = ExportState.FAILED, reason, await jobs.now_of(session)
     await session.flush()
+    await requests.export_ended(session, account_id=export.account_id, is_ready=False, now=export.ended_at)
     if state == JobState.FAILED:
         await _tell(session, export, "export_failed")
 

@@ -30,6 +30,7 @@ PAGE = 50
 MOST_WORDS = 10_000  # characters of what a person wrote to a request
 BY_HOUSE, BY_ADMIN, BY_ACCOUNT, BY_MAIL = "house", "admin", "account", "mail"  # manners of a step
 SIGNED_IN = "signed in to the account"
+COPY_READY = "The copy of your data is ready: download it within seven days on the page of your data."
 NAMES = {
     RequestKind.ACCESS: "a copy of your data",
     RequestKind.PORTABILITY: "your data in a form to take along",
@@ -61,7 +62,7 @@ async def file(
     While one of its kind is unfinished, asking again is that one, by whichever ways; if it waited to know who asks,
     it knows now. words: what the person wrote to it
     """
-    row = await _take(session, account_id=account_id, kind=kind, via=via, received_at=now, now=now, words=words)
+    row = await take(session, account_id=account_id, kind=kind, via=via, received_at=now, now=now, words=words)
     if row.state == State.WAITING_FOR_IDENTITY:
         await identified(session, row, how=SIGNED_IN, now=now)
     if not row.identity:
@@ -70,7 +71,7 @@ async def file(
     return row
 
 
-async def _take(
+async def take(
     session: AsyncSession,
     *,
     account_id: UUID | None,
@@ -80,8 +81,12 @@ async def _take(
     now: datetime,
     words: str,
     sender: str | None = None,
+    by: UUID | None = None,
 ) -> PrivacyRequest:
-    """The unfinished request of this kind, with one way more; or a new one. Its row is locked."""
+    """The unfinished request of this kind, with one way more; or a new one. Its row is locked.
+
+    sender, by: of a mail, and the admin who enters it (core/privacy/requests_by_mail.py)
+    """
     due = clocks.due(received_at)
     fresh = uuid4()
     written = insert(PrivacyRequest).values(
@@ -108,12 +113,15 @@ async def _take(
     row = (await session.scalars(query)).one()
     manner = BY_ACCOUNT if via == Via.ACCOUNT else BY_MAIL
     if row.id == fresh:
-        await step(session, row, Did.FILED, manner=manner, now=now)
+        await step(session, row, Did.FILED, manner=manner, now=now, by=by)
         await _acknowledge(session, row, now=now)
     else:
-        row.sources = sorted({*row.sources, via})
+        row.sources, row.sender = sorted({*row.sources, via}), row.sender or sender
+        if received_at < row.received_at and row.extended_at is None:
+            row.received_at, row.acknowledge_by = received_at, due.acknowledge_by
+            row.gdpr_due, row.ccpa_due = due.gdpr, due.ccpa
         row.words = "\n\n".join(part for part in (row.words, words) if part)[:MOST_WORDS]
-        await step(session, row, Did.ASKED_AGAIN, manner=manner, now=now)
+        await step(session, row, Did.ASKED_AGAIN, manner=manner, now=now, by=by)
     await session.flush()
     return row
 
@@ -178,6 +186,19 @@ async def identified(
     await step(session, row, Did.IDENTIFIED, manner=BY_ADMIN if by else BY_ACCOUNT, words=how, now=now, by=by)
 
 
+async def export_ended(session: AsyncSession, *, account_id: UUID, is_ready: bool, now: datetime) -> None:
+    """A copy of the account's data was made, or was given up: then an admin is to see to it."""
+    kinds = (RequestKind.ACCESS, RequestKind.PORTABILITY)
+    waiting = (PrivacyRequest.account_id == account_id, PrivacyRequest.kind.in_(kinds))
+    query = select(PrivacyRequest).where(*waiting, PrivacyRequest.state == State.WORKING).with_for_update()
+    for row in await session.scalars(query):
+        if is_ready:
+            await close(session, row.id, outcome=State.ANSWERED, words=COPY_READY, now=now, tells=False)
+        else:
+            row.state = State.OPEN
+            await step(session, row, Did.NOTED, manner=BY_HOUSE, words="The copy could not be made.", now=now)
+
+
 async def working(session: AsyncSession, row: PrivacyRequest, *, now: datetime, words: str) -> None:
     """A job has it now; the job closes it."""
     if row.state == State.OPEN:
@@ -194,11 +215,13 @@ async def close(
     words: str = "",
     basis: str | None = None,
     by: UUID | None = None,
+    tells: bool = True,
 ) -> bool:
     """End a request; False if it had ended. Who asked is written to if there are words for them.
 
     outcome: ANSWERED, REFUSED or WITHDRAWN; a refusal has a basis: the article, or the reason
     words: what was answered
+    tells: False where another mail says it
     """
     assert outcome not in UNFINISHED
     assert basis or outcome != State.REFUSED
@@ -206,10 +229,9 @@ async def close(
     if row.closed_at is not None:
         return False
     row.state, row.closed_at, row.outcome, row.basis = outcome, now, words or outcome, basis
-    await step(
-        session, row, Did(outcome), manner=BY_ADMIN if by else BY_HOUSE, words=words, basis=basis, now=now, by=by
-    )
-    if words and row.identity:
+    manner = BY_ADMIN if by else BY_ACCOUNT if outcome == State.WITHDRAWN else BY_HOUSE
+    await step(session, row, Did(outcome), manner=manner, words=words, basis=basis, now=now, by=by)
+    if words and tells and row.identity:
         title = "Your request was refused" if outcome == State.REFUSED else "Your request is answered"
         await tell(session, row, "closed", title=title, words=f"{words}\n\n{basis}" if basis else words)
     await session.flush()
