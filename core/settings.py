@@ -3,7 +3,7 @@
 import re
 from enum import StrEnum
 from functools import cache
-from typing import Self
+from typing import Literal, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from pydantic import Field, SecretStr, model_validator
@@ -103,6 +103,7 @@ class Settings(BaseSettings):
     blob_connection_string: SecretStr = SecretStr("")  # of an emulator
     mail_from: str = "Clofy Cloud <no-reply@clofy.cloud>"
     seller: str = "Clofy Cloud"  # who sells, on receipts; its lines with semicolons between
+    teams: Literal["on", "off"] = "on"
 
     @property
     def streams_url(self) -> str:

@@ -40,6 +40,8 @@ from web import (
     security,
     session,
     sign_in,
+    team_views,
+    teams,
     waiting,
 )
 from web.pages import admin_mail as admin_mail_pages
@@ -48,6 +50,7 @@ from web.pages import blog_desk as blog_desk_pages
 from web.pages import factors as factor_pages
 from web.pages import notices as notice_pages
 from web.pages import password_pages
+from web.pages import teams as team_pages
 
 BLUEPRINTS: tuple[Blueprint, ...] = (
     probes.blueprint,
@@ -70,6 +73,8 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     passwords.blueprint,
     waiting.blueprint,
     addresses.blueprint,
+    teams.blueprint,
+    team_views.blueprint,
     pages.blueprint,
     factor_pages.blueprint,
     blog.blueprint,
@@ -78,6 +83,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     blog_desk_pages.blueprint,
     password_pages.blueprint,
     notice_pages.blueprint,
+    team_pages.blueprint,
     admin_mail_pages.blueprint,
 )
 

@@ -1,6 +1,7 @@
-"""What the pages and the API show of consultations; always the owner's own."""
+"""What the pages and the API show of consultations: one's own, or what a member of a team shows to its owners."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -29,12 +30,17 @@ def _of(generation: Generation) -> dict[str, Any]:
     }
 
 
-async def consultation(session: AsyncSession, consultation_id: UUID, *, account_id: UUID) -> dict[str, Any]:
-    """One consultation with its messages, oldest first; a text that was purged is None. Raises NotFound."""
+async def consultation(
+    session: AsyncSession, consultation_id: UUID, *, account_id: UUID, since: datetime | None = None
+) -> dict[str, Any]:
+    """One consultation with its messages, oldest first; a text that was purged is None. Raises NotFound.
+
+    since: one that was begun before is not there
+    """
     query = select(Consultation, Service).join(Service, Service.id == Consultation.service_id)
     mine = (Consultation.id == consultation_id) & (Consultation.account_id == account_id)
     found = (await session.execute(query.where(mine))).one_or_none()
-    if found is None:
+    if found is None or (since is not None and found[0].created_at < since):
         raise NotFound(consultation=consultation_id)
     begun, service = found
     rows = (
@@ -69,9 +75,17 @@ async def consultation(session: AsyncSession, consultation_id: UUID, *, account_
 
 
 async def consultations(
-    session: AsyncSession, *, account_id: UUID, after: UUID | None = None, limit: int = PAGE
+    session: AsyncSession,
+    *,
+    account_id: UUID,
+    after: UUID | None = None,
+    limit: int = PAGE,
+    since: datetime | None = None,
 ) -> list[dict[str, Any]]:
-    """The account's consultations, newest first, each with the beginning of its first question."""
+    """The account's consultations, newest first, each with the beginning of its first question.
+
+    since: those that were begun before are left out
+    """
     first = (
         select(func.left(MessageText.text, 120))
         .join(Message, and_(Message.id == MessageText.message_id, Message.said_on == MessageText.said_on))
@@ -89,6 +103,8 @@ async def consultations(
     )
     if after is not None:
         query = query.where(Consultation.id < after)
+    if since is not None:
+        query = query.where(Consultation.created_at >= since)
     return [
         {"id": str(row_id), "created_at": at.isoformat(), "service": {"slug": slug, "name": name}, "beginning": words}
         for row_id, at, slug, name, words in await session.execute(query)

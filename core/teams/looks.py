@@ -8,6 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.accounts import profile
+from core.accounts.models import Account
 from core.errors import ClofyError, Kind, NotFound
 from core.teams import teams
 from core.teams.models import Look, LookedAt, Member
@@ -24,10 +25,13 @@ class NotShown(ClofyError):
 async def at_usage(session: AsyncSession, team_id: UUID, *, viewer_id: UUID, now: datetime) -> Mapping[UUID, datetime]:
     """Since when the usage of each in the team may be shown to this owner; written to each of them but the owner.
 
-    Raises NotFound for who is no owner of it.
+    Nothing is shown of a restricted account. Raises NotFound for who is no owner of the team.
     """
     team = await teams.ownership(session, team_id, account_id=viewer_id)
-    members = await teams.members_of(session, team_id)
+    everybody = await teams.members_of(session, team_id)
+    restricted = select(Account.id).where(Account.restricted_at.is_not(None))
+    kept_back = set(await session.scalars(restricted.where(Account.id.in_([one.account_id for one in everybody]))))
+    members = [one for one in everybody if one.account_id not in kept_back]
     for one in members:
         if one.account_id != viewer_id:
             session.add(_look(one, viewer_id=viewer_id, team_name=team.name, what=LookedAt.USAGE, now=now))

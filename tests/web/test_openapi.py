@@ -16,6 +16,7 @@ from core.database import transaction
 from core.jobs import cancel
 from sandbox.postgres import scratch_directory
 from tests.core.billing.kit import make_purchase, sign_in
+from tests.core.teams.kit import things_of_teams
 from tests.house import MODULE, ROOT, House
 from tests.makers import make_account, make_consultation
 from tests.web.served import Served
@@ -89,6 +90,7 @@ async def owner(web: Served) -> Caller:
         asked = await conversation.ask(session, account_id=owner, consultation_id=consultation, question="Why?")
         await cancel(session, asked.job, account_id=owner)
     purchase, _ = await make_purchase(buyer=owner)
+    of_teams = await things_of_teams(owner)
     signed_in = await sign_in(owner)
     return Caller(
         {name: signed_in[name] for name in ("X-CSRF-Token", "Cookie")},
@@ -99,6 +101,7 @@ async def owner(web: Served) -> Caller:
             "bundle": "studio",
             "service": "general-advisor",
             "slug": "general-advisor",
+            **{name: str(value) for name, value in of_teams.items()},
         },
     )
 
@@ -142,7 +145,7 @@ async def test_another_person_gets_what_is_described_and_nothing_of_the_owners(w
 
     fuzz(web, other, *KEEPS_THE_SESSION)
 
-    for thing in ("consultations/{consultation_id}", "jobs/{job_id}", "purchases/{purchase_id}"):
+    for thing in ("consultations/{consultation_id}", "jobs/{job_id}", "purchases/{purchase_id}", "teams/{team_id}"):
         path = f"/api/{thing.format(**owner.theirs)}"
         assert web.http.get(path, headers=other.headers).status_code == 404
         assert web.http.get(path, headers=owner.headers).status_code == 200

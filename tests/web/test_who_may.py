@@ -34,6 +34,7 @@ from core.queue import TaskName
 from tests.core.billing.kit import make_buyer
 from tests.core.billing.test_receipts import issue, make_sold
 from tests.core.blog.kit import make_editor, make_post, source
+from tests.core.teams.kit import things_of_teams
 from tests.makers import make_consultation
 from web.live import POLICY, Socket
 from web.session import ENROLLING_MARK, FOR_ADMINS, NEEDS_ACCOUNT, PROVEN, Permission, permissions_of
@@ -57,12 +58,23 @@ OWNED = {
     "notice_id",
     "comment_id",
     "export_id",
+    "team_id",
+    "member_id",  # of the team
+    "shared_id",  # what that member shows
+    "sent_id",  # an invitation to the team
+    "invitation_id",  # one to oneself
 }
+OF_TEAMS = {"team_id", "invitation_id"}
 OF_ALL = {"slug", "version", "name", "block", "author", "tag", "topic", "token", "post_id"}
 OF_ADMINS = {"account_id", "media_id", "revision_id", "announcement_id", "mail_id"}  # in their routes alone
 BODIES: dict[str, dict[str, Any]] = {  # what gets behind the check of the fields, where it comes before the look
     "consultations.ask": {"text": "Why?"},
     "factors.rename_passkey": {"name": "my phone"},
+    "teams.rename": {"name": "Support"},
+    "teams.invite": {"email": "guest@people.example"},
+    "teams.accept": {"sees": "usage"},
+    "teams.share": {"sees": "content"},
+    "teams.set_role": {"role": "owner"},
     "admin.adjust": {"amount_mc": 1000, "reason": "a test of who may do it"},
 }
 # Who is let in finds nothing there in this test, for another reason than who they are.
@@ -107,8 +119,9 @@ async def _slug() -> str:
     return _slugs[0]
 
 
-async def make_somebody(role: str) -> Somebody:
+async def make_somebody(role: str, *, teams: bool = True) -> Somebody:
     owner = await make_buyer()
+    of_teams = await things_of_teams(owner) if teams else {}
     purchase = await make_sold(buyer=owner)
     number = await issue(purchase)
     async with transaction() as session:
@@ -162,6 +175,7 @@ async def make_somebody(role: str) -> Somebody:
         "tag": "nothing",
         "topic": "announcements",
         "token": "none",
+        **of_teams,
     }
     return Somebody(owner, {name: str(value) for name, value in things.items()})
 
@@ -249,7 +263,8 @@ async def test_every_route_by_every_role_on_ones_own_and_anothers(app: Quart) ->
         enrolling = getattr(app.view_functions[rule.endpoint], ENROLLING_MARK, False)
         for role in ROLES:
             for whose in (OWN, ANOTHERS) if owned else (OWN,):
-                somebody = await make_somebody(role) if owned and whose == OWN else people[role]
+                with_team = bool(OF_TEAMS & set(rule.arguments))
+                somebody = await make_somebody(role, teams=with_team) if owned and whose == OWN else people[role]
                 things = somebody.things if whose == OWN else other.things
                 told = await said(app, rule, method, things, await headers_of(app, role, somebody))
                 wanted = expected(permissions[rule.endpoint], role, enrolling=enrolling, owned=owned, whose=whose)

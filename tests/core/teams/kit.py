@@ -1,13 +1,14 @@
 """Teams for tests: real rows, committed."""
 
 from datetime import UTC, datetime, timedelta
-from uuid import UUID
+from uuid import UUID, uuid4
 
+from core.accounts import profile
 from core.audit import NOBODY
 from core.database import transaction
 from core.teams import invitations, teams
 from core.teams.models import Sees
-from tests.makers import make_account
+from tests.makers import make_account, make_consultation
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -43,10 +44,29 @@ async def join(team_id: UUID, owner: UUID, member: UUID, *, sees: Sees = Sees.US
 
 
 async def email_of(account_id: UUID) -> str:
-    from core.accounts import profile
-
     async with transaction() as session:
         return (await profile.addresses(session, {account_id}))[account_id]
+
+
+async def things_of_teams(owner: UUID) -> dict[str, UUID]:
+    """What there is of teams for the owner of one: a member who shows something, and invitations to both sides."""
+    now = datetime.now(UTC)
+    member, host = await make_people(2)
+    team_id = await make_team(owner, now=now - DAY)
+    await join(team_id, owner, member, sees=Sees.CONTENT, now=now - DAY)
+    await invited(team_id, owner, f"{uuid4()}@people.example", now=now)
+    await invited(await make_team(host, now=now), host, await email_of(owner), now=now)
+    async with transaction() as session:
+        shared = await make_consultation(session, member)
+        (sent,) = await invitations.of_team(session, team_id, now=now)
+        (received,) = await invitations.to_account(session, account_id=owner, now=now)
+    return {
+        "team_id": team_id,
+        "member_id": member,
+        "shared_id": shared,
+        "sent_id": sent.id,
+        "invitation_id": received.invitation.id,
+    }
 
 
 async def roles(team_id: UUID) -> dict[UUID, str]:
