@@ -13,6 +13,7 @@ from quart_schema import hide
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.database import transaction
+from core.direct import direct
 from core.errors import ClofyError, InvalidInput, NotFound
 from core.media import blobs, library, uploads
 from core.media.kinds import Reason
@@ -66,15 +67,15 @@ async def begin(data: NewMedia) -> ResponseReturnValue:
 @streamed
 async def take_block(upload_id: UUID, block: int) -> ResponseReturnValue:
     """A block of the file, as it is. One that was cut off is sent again; others need not be."""
-    async with transaction() as session:
-        media = await uploads.uploading(session, upload_id, account_id=g.account.id)
-    length = uploads.block_bytes(media, block)
+    async with direct() as unit:
+        size = await uploads.uploading(unit, upload_id, account_id=g.account.id)
+    length = uploads.block_bytes(size, block)
     said = request.content_length if "Transfer-Encoding" not in request.headers else length
     if said != length:  # without either header there is no body
         raise _wrong_length(length)
     await blobs.stage(str(upload_id), block, exactly(length, arriving()), length)
-    async with transaction() as session:
-        await uploads.arrived(session, upload_id, block, account_id=g.account.id)
+    async with direct() as unit:
+        await uploads.arrived(unit, upload_id, block, account_id=g.account.id)
     return "", 204
 
 

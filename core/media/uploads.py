@@ -1,19 +1,20 @@
 """How a picture arrives: announced, in blocks of one size in any order, and then handed to the workers."""
 
 import unicodedata
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import func, select, text
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core import jobs
+from core.direct import Hot, Unit
 from core.errors import ClofyError, InvalidInput, Kind, NotFound
 from core.media.kinds import OF_EXTENSION, kind_of_name
 from core.media.models import Media, MediaBlock, MediaState
 from core.queue import TaskName
 
-BLOCK = 4 * 1024**2  # bytes of each block but the last
+BLOCK = 8 * 1024**2  # bytes of each block but the last
 MOST_BYTES = 64 * 1024**2  # of one picture
 QUOTA_BYTES = 2 * 1024**3  # of one account, with what it has announced
 MOST_OPEN = 50  # uploads of one account that are not at their end
@@ -88,33 +89,44 @@ def block_count(media: Media) -> int:
     return -(-media.size // BLOCK)
 
 
-def block_bytes(media: Media, number: int) -> int:
-    """How many bytes block `number` has. Raises NotFound for one that the upload does not have."""
-    if number >= block_count(media):
-        raise NotFound(media=media.id, block=number)
-    return min(BLOCK, media.size - number * BLOCK)
+def block_bytes(size: int, number: int) -> int:
+    """How many bytes block `number` has, of an upload of `size`. Raises NotFound for one that it does not have."""
+    if number >= -(-size // BLOCK):
+        raise NotFound(block=number)
+    return min(BLOCK, size - number * BLOCK)
 
 
-async def uploading(session: AsyncSession, media_id: UUID, *, account_id: UUID, lock: bool = False) -> Media:
-    """An upload of this account that takes blocks. Raises NotFound, NotUploading."""
-    media = await mine(session, media_id, account_id=account_id, lock=lock)
-    if media.state != MediaState.UPLOADING:
-        raise NotUploading(media=media_id, state=media.state)
-    return media
+_UPLOADING = Hot("select state, size from media where id = :media_id and account_id = :account_id")
+
+# The row is locked, so that none arrives behind the back of `complete`.
+_ARRIVED = Hot("""
+    with upload as (
+        select id, state, size from media where id = :media_id and account_id = :account_id for share
+    ), block as (
+        insert into media_blocks (media_id, number) select id, cast(:number as integer) from upload
+        where state = 'uploading' on conflict do nothing
+    )
+    select state, size from upload
+""")
 
 
-async def mine(session: AsyncSession, media_id: UUID, *, account_id: UUID, lock: bool = False) -> Media:
-    query = select(Media).where(Media.id == media_id, Media.account_id == account_id)
-    media = await session.scalar(query.with_for_update() if lock else query)
-    if media is None:
-        raise NotFound(media=media_id)
-    return media
+async def uploading(session: Unit, media_id: UUID, *, account_id: UUID) -> int:
+    """How many bytes an upload of this account has that takes blocks. Raises NotFound, NotUploading."""
+    return _size(media_id, await _UPLOADING.one(session, media_id=media_id, account_id=account_id))
 
 
-async def arrived(session: AsyncSession, media_id: UUID, number: int, *, account_id: UUID) -> None:
+async def arrived(session: Unit, media_id: UUID, number: int, *, account_id: UUID) -> None:
     """Write down that a block is in the quarantine; twice changes nothing. Raises NotFound, NotUploading."""
-    await uploading(session, media_id, account_id=account_id, lock=True)
-    await session.execute(insert(MediaBlock).values(media_id=media_id, number=number).on_conflict_do_nothing())
+    _size(media_id, await _ARRIVED.one(session, media_id=media_id, account_id=account_id, number=number))
+
+
+def _size(media_id: UUID, row: Any) -> int:
+    if row is None:
+        raise NotFound(media=media_id)
+    state, size = row
+    if state != MediaState.UPLOADING:
+        raise NotUploading(media=media_id, state=state)
+    return int(size)
 
 
 async def blocks_of(session: AsyncSession, media_id: UUID) -> list[int]:
@@ -125,7 +137,10 @@ async def blocks_of(session: AsyncSession, media_id: UUID) -> list[int]:
 
 async def complete(session: AsyncSession, media_id: UUID, *, account_id: UUID) -> UUID:
     """Hand an upload to the workers, once; returns the job. Raises NotFound, BlocksMissing."""
-    media = await mine(session, media_id, account_id=account_id, lock=True)
+    own = select(Media).where(Media.id == media_id, Media.account_id == account_id).with_for_update()
+    media = await session.scalar(own)
+    if media is None:
+        raise NotFound(media=media_id)
     if media.job_id is not None:
         return media.job_id
     missing = sorted(set(range(block_count(media))) - set(await blocks_of(session, media_id)))
