@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -22,7 +22,8 @@ from core.media import blobs
 from core.media.blobs import Room
 from core.privacy import requests
 from core.privacy.exports_content import Counts
-from core.privacy.exports_models import Export, ExportState
+from core.privacy.exports_models import IS_BUILDING, Export, ExportState
+from core.privacy.request_models import RequestKind
 from core.queue import TaskName
 
 LIVES = timedelta(days=7)
@@ -60,7 +61,8 @@ async def ask(
     Returns its id. Raises TooManyExports.
     """
     under_way = select(Export.id).where(Export.account_id == account_id, Export.state == ExportState.BUILDING)
-    found: UUID | None = await session.scalar(under_way)
+    # Locked, for one that gets ready at this moment would not answer the request that is being filed.
+    found: UUID | None = await session.scalar(under_way.with_for_update())
     if found is not None:
         return found
     lately = select(func.count()).where(
@@ -70,9 +72,7 @@ async def ask(
         raise TooManyExports
     job_id = uuid4()
     row = insert(Export).values(account_id=account_id, request_id=request_id, job_id=job_id)
-    once = row.on_conflict_do_nothing(
-        index_elements=[Export.account_id], index_where=Export.state == ExportState.BUILDING
-    )
+    once = row.on_conflict_do_nothing(index_elements=[Export.account_id], index_where=IS_BUILDING)
     export_id: UUID | None = await session.scalar(once.returning(Export.id))
     if export_id is None:  # somebody was quicker
         return (await session.scalars(under_way)).one()
@@ -142,8 +142,7 @@ async def progress(session: AsyncSession, export_id: UUID, counts: Counts) -> No
 
 async def ready(session: AsyncSession, export_id: UUID, *, blob: str, counts: Counts, now: datetime) -> bool:
     """It is made: from now on its owner may fetch it, and any older one is replaced. False if nobody waits for it."""
-    still = (Export.id == export_id, Export.state == ExportState.BUILDING)
-    export = await session.scalar(select(Export).where(*still).with_for_update())
+    export = await _locked(session, Export.id == export_id)
     if export is None:
         return False
     export.state, export.blob, export.ended_at = ExportState.READY, blob, now
@@ -161,8 +160,7 @@ async def ready(session: AsyncSession, export_id: UUID, *, blob: str, counts: Co
 
 @jobs.on_end(TaskName.EXPORT)
 async def _given_up(session: AsyncSession, job: Job, state: JobState, reason: str) -> None:
-    still = (Export.job_id == job.id, Export.state == ExportState.BUILDING)
-    export = await session.scalar(select(Export).where(*still).with_for_update())
+    export = await _locked(session, Export.job_id == job.id)
     if export is None:
         return
     export.state, export.reason, export.ended_at = ExportState.FAILED, reason, await jobs.now_of(session)
@@ -170,6 +168,17 @@ async def _given_up(session: AsyncSession, job: Job, state: JobState, reason: st
     await requests.export_ended(session, account_id=export.account_id, is_ready=False, now=export.ended_at)
     if state == JobState.FAILED:
         await _tell(session, export, "export_failed")
+
+
+async def _locked(session: AsyncSession, which: ColumnElement[bool]) -> Export | None:
+    """One that is still to be made; before it, as who asks does, the requests that its end will answer."""
+    still = select(Export).where(which, Export.state == ExportState.BUILDING)
+    if (export := await session.scalar(still)) is None:
+        return None
+    for kind in (RequestKind.ACCESS, RequestKind.PORTABILITY):
+        if (request := await requests.standing(session, account_id=export.account_id, kind=kind)) is not None:
+            await requests.locked(session, request.id)
+    return await session.scalar(still.with_for_update().execution_options(populate_existing=True))
 
 
 async def _tell(session: AsyncSession, export: Export, template: str, **facts: str) -> None:

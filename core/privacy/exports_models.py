@@ -17,6 +17,9 @@ class ExportState(StrEnum):
     REPLACED = "replaced"  # by a later one; its file is gone
 
 
+IS_BUILDING = text("state = 'building'")  # of the index; as a parameter PostgreSQL would not know it again
+
+
 class Export(Base):
     """One copy. The row and its file live seven days from the end of its making."""
 
@@ -26,7 +29,7 @@ class Export(Base):
         CheckConstraint("(state = 'building') = (ended_at is null)", name="ended_has_date"),
         CheckConstraint("state <> 'ready' or blob is not null", name="ready_has_blob"),
         CheckConstraint("(state = 'failed') = (reason is not null)", name="failed_has_reason"),
-        Index("uq_exports_building", "account_id", unique=True, postgresql_where=text("state = 'building'")),
+        Index("uq_exports_building", "account_id", unique=True, postgresql_where=IS_BUILDING),
         Index("ix_exports_account_id_id", "account_id", "id"),
         Index("ix_exports_ended_at", "ended_at"),
     )
