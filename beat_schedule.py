@@ -24,5 +24,6 @@ BEAT_SCHEDULE = {
     TaskName.CHECK_LEDGER: every(3600, TaskName.CHECK_LEDGER),
     TaskName.RESEAL: every(3600, TaskName.RESEAL),
     TaskName.ERASURES: every(3600, TaskName.ERASURES),
+    TaskName.REMIND: every(3600, TaskName.REMIND),
     TaskName.LOW_BALANCE: every(600, TaskName.LOW_BALANCE),
 }

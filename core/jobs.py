@@ -108,6 +108,7 @@ NOTHING_TO_UNDO = frozenset(
         TaskName.RESEAL,
         TaskName.ERASE,  # the hourly look begins it anew
         TaskName.ERASURES,
+        TaskName.REMIND,
         TaskName.LOW_BALANCE,
     }
 )

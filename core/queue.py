@@ -54,6 +54,7 @@ class TaskName(StrEnum):
     RESEAL = "upkeep.reseal"
     ERASE = "privacy.erase"
     ERASURES = "privacy.erasures"
+    REMIND = "privacy.remind"
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,7 @@ POLICIES: dict[TaskName, Policy] = {
     TaskName.RESEAL: Policy(Queue.UPKEEP, attempts=3, backoff=10),
     TaskName.ERASE: Policy(Queue.UPKEEP, attempts=20, backoff=2, backoff_cap=600),
     TaskName.ERASURES: Policy(Queue.UPKEEP, attempts=3, backoff=10),
+    TaskName.REMIND: Policy(Queue.UPKEEP, attempts=3, backoff=10),
 }
 
 TICK = "every:"  # what beat sends instead of a job's id: "every:3600" is one job for each hour

@@ -13,7 +13,7 @@ from beat_schedule import BEAT_SCHEDULE
 from core import jobs, secrets
 from core.errors import Unavailable
 from core.telemetry import start_logging
-from workers import billing, blog, consultations, erasure, exports, letters, mail, media, receipts, upkeep  # noqa: F401  # registers their tasks
+from workers import billing, blog, consultations, erasure, exports, letters, mail, media, receipts, requests, upkeep  # noqa: F401  # registers their tasks
 from workers.process import has_process, process
 
 app = core.queue.celery()

@@ -6,7 +6,7 @@ id in its path, or a new message, fails here until it says whose things it is ab
 
 import re
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from inspect import getsource
 from typing import Any
 from uuid import UUID, uuid4
@@ -30,6 +30,8 @@ from core.jobs import cancel, enqueue
 from core.media import uploads
 from core.notices import inbox
 from core.notices.models import Notice
+from core.privacy import requests
+from core.privacy.request_models import RequestKind, Via
 from core.queue import TaskName
 from tests.core.billing.kit import make_buyer
 from tests.core.billing.test_receipts import issue, make_sold
@@ -63,10 +65,11 @@ OWNED = {
     "shared_id",  # what that member shows
     "sent_id",  # an invitation to the team
     "invitation_id",  # one to oneself
+    "request_id",
 }
 OF_TEAMS = {"team_id", "invitation_id"}
 OF_ALL = {"slug", "version", "name", "block", "author", "tag", "topic", "token", "post_id"}
-OF_ADMINS = {"account_id", "media_id", "revision_id", "announcement_id", "mail_id"}  # in their routes alone
+OF_ADMINS = {"hold_id", "account_id", "media_id", "revision_id", "announcement_id", "mail_id"}  # in their routes alone
 BODIES: dict[str, dict[str, Any]] = {  # what gets behind the check of the fields, where it comes before the look
     "consultations.ask": {"text": "Why?"},
     "factors.rename_passkey": {"name": "my phone"},
@@ -86,6 +89,7 @@ NOTHING_THERE = {
     "exports.download": "no copy was made",
     "pages.bought": "no purchase is named",
     "pages.month": "nothing was done in that month",
+    "admin_privacy.lift_hold": "no such hold",
     "admin_mail.resend": "no such mail",
     "admin_mail.stop": "no such announcement",
     "admin_mail.go_on": "no such announcement",
@@ -147,6 +151,9 @@ async def make_somebody(role: str, *, teams: bool = True) -> Somebody:
         await inbox.tell(session, key=f"test:{owner}", account_id=owner, kind="low_balance", facts={"credits": "1"})
         notice = await session.scalar(select(Notice.id).where(Notice.account_id == owner))
         remark = await readers.comment(session, await _slug(), account_id=owner, source="Well said.")
+        asked_for = await requests.file(
+            session, account_id=owner, kind=RequestKind.CORRECTION, via=Via.ACCOUNT, now=datetime.now(UTC)
+        )
         media = await uploads.begin(session, account_id=owner, name="a.png", size=10)
         await session.execute(update(Account).where(Account.id == owner).values(role=ROLE_OF.get(role, Role.USER)))
         token = await start_session(session, account_id=owner, user_agent="", ip="", factor="totp")
@@ -169,8 +176,9 @@ async def make_somebody(role: str, *, teams: bool = True) -> Somebody:
         "notice_id": notice,
         "comment_id": remark.id,
         "export_id": uuid4(),
+        "request_id": asked_for.id,
         "post_id": remark.post_id,
-        **{one: uuid4() for one in ("revision_id", "announcement_id", "mail_id")},
+        **{one: uuid4() for one in ("revision_id", "announcement_id", "mail_id", "hold_id")},
         "author": "nobody",
         "tag": "nothing",
         "topic": "announcements",
