@@ -10,7 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import select
 
-from cli import accounts, doctor, seeds
+from cli import accounts, doctor, erasures, seeds
 from core import jobs, secrets
 from core.database import statement, transaction
 from core.direct import close_connections
@@ -62,6 +62,8 @@ def arguments() -> argparse.Namespace:
     about_all = commands.add_parser("doctor", help="whether everything is in order, each rule of the ledger among it")
     about_all.add_argument("--mail", metavar="ADDRESS", help="send a test mail there too")
     commands.add_parser("health", help="whether this container's worker is alive").add_argument("worker", nargs="?")
+    about_erasures = commands.add_parser("erasures", help="accounts that are to be erased")
+    about_erasures.add_argument("which", nargs="?", choices=["list", "due", "stuck"], default="list")
     about_jobs = commands.add_parser("jobs", help="jobs that were given up").add_subparsers(dest="verb", required=True)
     about_jobs.add_parser("dead", help="list them")
     about_jobs.add_parser("counts", help="how many wait, run, are dead in each queue")
@@ -82,6 +84,8 @@ async def run(given: argparse.Namespace) -> int:
             return await doctor.tell(mail_to=given.mail)
         elif given.command == "accounts":
             await accounts.change(given.verb, email=given.email, reason=given.reason)
+        elif given.command == "erasures":
+            await erasures.show(given.which)
         elif given.verb == "dead":
             await show_dead()
         elif given.verb == "counts":

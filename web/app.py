@@ -23,6 +23,7 @@ from web import (
     consultations,
     credits,  # noqa: A004  # the noun of the house
     endings,
+    erasure,
     errors,
     exports,
     factors,
@@ -49,6 +50,7 @@ from web import (
 from web.pages import admin_mail as admin_mail_pages
 from web.pages import blog as blog_pages
 from web.pages import blog_desk as blog_desk_pages
+from web.pages import erasure as erasure_pages
 from web.pages import factors as factor_pages
 from web.pages import notices as notice_pages
 from web.pages import password_pages
@@ -77,10 +79,12 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     passwords.blueprint,
     waiting.blueprint,
     addresses.blueprint,
+    erasure.blueprint,
     teams.blueprint,
     team_views.blueprint,
     pages.blueprint,
     factor_pages.blueprint,
+    erasure_pages.blueprint,
     blog.blueprint,
     blog_desk.blueprint,
     blog_pages.blueprint,

@@ -47,6 +47,12 @@ class SecondFactorNeeded(ClofyError):
     sends_to = "/security"
 
 
+class AccountCloses(ClofyError):
+    """Your account is to be erased, so it can only be read, exported and kept. To do more, undo the erasure first."""
+
+    kind = Kind.CONFLICT
+
+
 class Permission(StrEnum):
     ANYONE = "anyone"
     SIGNED_IN = "signed_in"
@@ -63,6 +69,21 @@ OPENS_TO_ADMINS = frozenset(
 )  # a mailbox is none, and a recovery code opens the way to one
 FOR_ADMINS = frozenset({Permission.ADMIN, Permission.FRESH_ADMIN})
 PROVEN = frozenset({Permission.FRESH, Permission.FRESH_ADMIN})
+# What the owner of an account that is to be erased may do beside reading: leave, take along, get money back, undo.
+WHILE_CLOSING = frozenset(
+    {
+        "accounts.end_others",
+        "accounts.revoke_session",
+        "billing.ask_for_refund",
+        "erasure.undo",
+        "jobs.stop",
+        "live.make_ticket",
+        "mails.turn_off",
+        "notices.read_all",
+        "notices.read_one",
+        "sign_in.end_session",
+    }
+)
 NEEDS_ACCOUNT = FOR_ADMINS | PROVEN | {Permission.SIGNED_IN}
 
 
@@ -159,6 +180,12 @@ def require(permission: Permission, account: SignedIn | None, *, is_enrolling: b
         raise SignInAgain
 
 
+def refuse_while_closing(account: SignedIn, endpoint: str) -> None:
+    """Raise AccountCloses for what WHILE_CLOSING has not, if the account is to be erased."""
+    if account.closing_at is not None and endpoint not in WHILE_CLOSING:
+        raise AccountCloses(account=account.id, endpoint=endpoint)
+
+
 class Guard:
     """Checks every request and every socket before its route, in one place."""
 
@@ -200,6 +227,8 @@ class Guard:
         if (token := asked.cookies.get(self.site.session_cookie)) is not None:
             g.account = await find_session(token)
         require(permission, g.account, is_enrolling=asked.endpoint in self.enrolling)
+        if permission in NEEDS_ACCOUNT and asked.method not in security.SAFE_METHODS:
+            refuse_while_closing(g.account, asked.endpoint or "")
 
 
 def install(app: Quart) -> None:

@@ -40,7 +40,6 @@ async def erase(run: Run) -> dict[str, Any] | None:
     for known in unpaid:
         await _close_checkout(known)
     async with transaction() as session:
-        await erasure_steps.settle(session, begun.account_id)
         there = await erasure_steps.outside(session, begun.account_id)
     done = await _forget_outside(there)
     with suppress(NoStorage):  # then there are no copies of the database there either

@@ -38,8 +38,10 @@ async def disable(
 async def enable(
     session: AsyncSession, *, account_id: UUID, reason: str, actor_id: UUID | None = None, caller: Caller = NOBODY
 ) -> None:
-    """Open it again; its owner signs in anew."""
+    """Open it again; its owner signs in anew. Raises NotFound, also for one that is erased."""
     account = await _locked(session, account_id)
+    if account.erased_at is not None:
+        raise NotFound(account=account_id)
     if account.disabled_at is not None:
         account.disabled_at = None
         facts = {"reason": reason}

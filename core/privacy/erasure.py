@@ -65,7 +65,7 @@ async def begin(
     await audit.note(session, Action.ERASURE_ASKED, account_id=account_id, caller=caller, about=about)
     await tell(session, made, account, "begun")
     await jobs.enqueue(
-        session, TaskName.ERASE, payload={"erasure_id": str(made.id)}, key=f"erase:{made.id}", delay=GRACE
+        session, TaskName.ERASE, payload={"erasure_id": str(made.id)}, key=f"erase:{made.id}", delay=made.due_at - now
     )
     return made
 

@@ -27,15 +27,16 @@ MAILS = "Mails that we sent you are in your own mailbox; our record of them is d
 def make(
     erasure_id: UUID, *, rows: Mapping[str, Any], outside: Mapping[str, Any], asked_at: datetime, now: datetime
 ) -> dict[str, Any]:
-    """rows: of erase_rows; outside: blobs by room, purchases, customers at Stripe, and what became of teams."""
+    """rows: of erase_rows; outside: blobs by room, purchases, customers at Stripe."""
     proof = {
         "erasure": str(erasure_id),
         "asked_at": _moment(asked_at),
         "erased_at": _moment(now),
         "gone": rows["gone"],
         "stays": rows["stays"],
+        "teams": rows["teams"],
         "outside": dict(outside),
-        "elsewhere": _elsewhere(outside),
+        "elsewhere": [*_teams(rows["teams"]), *_elsewhere(outside)],
     }
     return {**proof, "signature": sign(_signed(proof)).hex()}
 
@@ -64,6 +65,15 @@ def _elsewhere(outside: Mapping[str, Any]) -> list[str]:
     elif outside.get("purchases"):
         told.append(AT_STRIPE)
     return told
+
+
+def _teams(became: Mapping[str, int]) -> list[str]:
+    words = {
+        "left": "teams that you were in go on without you.",
+        "handed": "teams of yours have another owner now: who was in each for the longest.",
+        "deleted": "teams in which nobody else was are deleted.",
+    }
+    return [f"{count} {words[what]}" for what, count in became.items()]
 
 
 def _days(kind: DataClass) -> int:

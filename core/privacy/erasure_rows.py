@@ -1,8 +1,9 @@
 """The rows of a person: what goes and what stays, as the registry says, in one transaction; and the account of it."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
 
@@ -10,8 +11,11 @@ from sqlalchemy import CursorResult, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.accounts.models import Account
+from core.credits import ledger
+from core.credits.models import CreditHold, EntryKind, HoldState
 from core.privacy.registry import KINDS, DataClass, Erasure, Table
 from core.privacy.tables import TABLES
+from core.teams import teams
 
 # What no column named in the registry leads to, or has to go before what leads to it goes.
 MAILS_TO_ADDRESSES = """
@@ -45,7 +49,7 @@ async def erase_rows(session: AsyncSession, account_id: UUID, *, now: datetime) 
     """
     account = await session.get(Account, account_id, with_for_update=True)
     if account is None:
-        return {"gone": [], "stays": []}
+        return {"gone": [], "stays": [], "teams": {}}
     shut = update(Account).where(Account.id == account_id)
     await session.execute(
         shut.values(
@@ -54,6 +58,8 @@ async def erase_rows(session: AsyncSession, account_id: UUID, *, now: datetime) 
             closing_at=None,
         )
     )
+    await _settle(session, account_id)
+    handed = await teams.hand_over(session, account_id, now)
     erased = Erased()
     for name, statement in FIRST.items():
         _count(erased.gone, name, await _rows(session, statement, account_id))
@@ -61,8 +67,20 @@ async def erase_rows(session: AsyncSession, account_id: UUID, *, now: datetime) 
     for table in reversed(TABLES):
         if table.owner and table.erasure is not Erasure.UNTOUCHED:
             await _erase(session, table, account_id, erased)
-    session.expire_all()
-    return {"gone": _told(erased.gone), "stays": _staying(erased.stays, now=now)}
+    await session.refresh(account)
+    became = Counter(str(one.became) for one in handed)
+    return {"gone": _told(erased.gone), "stays": _staying(erased.stays, now=now), "teams": dict(became)}
+
+
+async def _settle(session: AsyncSession, account_id: UUID) -> None:
+    """Give back what is held, and let the unused credits lapse; what is owed stays owed, by the number alone."""
+    held = select(CreditHold.id).where(CreditHold.account_id == account_id, CreditHold.state == HoldState.HELD)
+    for hold_id in (await session.scalars(held)).all():
+        await ledger.release(session, hold_id=hold_id)
+    unused_mc = (await ledger.balance(session, account_id=account_id)).available_mc
+    if unused_mc > 0:
+        source, kind = f"erasure:{account_id}", EntryKind.CORRECTION
+        await ledger.take(session, account_id=account_id, amount_mc=unused_mc, source=source, kind=kind)
 
 
 async def _erase(session: AsyncSession, table: Table, account_id: UUID, erased: Erased) -> None:
@@ -118,11 +136,27 @@ def _staying(stays: dict[str, int], *, now: datetime) -> list[dict[str, Any]]:
 
 def _until(table: Table, *, now: datetime) -> str | None:
     """The day by which the last of it is gone. None: as long as what it belongs to is there."""
+    term = _term(table)
+    return f"{now + term:%Y-%m-%d}" if term is not None else None
+
+
+def _term(table: Table) -> timedelta | None:
     if table.ends is not None:
-        return f"{now + table.ends.after:%Y-%m-%d}"
-    kept = KINDS[DataClass.BILLING if table.of is DataClass.ACCOUNT else table.of].kept
-    return f"{now + kept:%Y-%m-%d}" if kept is not None else None
+        return table.ends.after
+    return KINDS[DataClass.BILLING if table.of is DataClass.ACCOUNT else table.of].kept
 
 
-async def is_erased(session: AsyncSession, account_id: UUID) -> bool:
-    return await session.scalar(select(Account.erased_at).where(Account.id == account_id)) is not None
+def what_goes() -> list[str]:
+    """What is deleted, class by class, for who asks before."""
+    classes = {table.of for table in TABLES if table.erasure is Erasure.DELETED}
+    return [KINDS[kind].holds for kind in KINDS if kind in classes]
+
+
+def what_stays() -> list[tuple[str, int | None]]:
+    """Why something stays, and for how many days at most; None: as long as what it belongs to is there."""
+    found: dict[str, int | None] = {}
+    for table in TABLES:
+        if table.why and table.erasure in (Erasure.BLANKED, Erasure.KEPT):
+            term = _term(table)
+            found.setdefault(table.why, term.days if term is not None else None)
+    return list(found.items())

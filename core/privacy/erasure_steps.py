@@ -19,8 +19,6 @@ from core.billing import refunds, taking_up
 from core.billing.models import Purchase, PurchaseState
 from core.billing.refunds import NotRefundable
 from core.billing.taking_up import Known
-from core.credits import ledger
-from core.credits.models import CreditHold, EntryKind, HoldState
 from core.errors import Unavailable
 from core.jobs import Job, JobState
 from core.mail import deliveries
@@ -29,6 +27,7 @@ from core.media.models import Media, MediaFile, MediaUse
 from core.privacy import erasure, erasure_proof, holds, requests
 from core.privacy.erasure_models import OPEN, AccountErasure, ErasureState
 from core.privacy.erasure_rows import erase_rows
+from core.privacy.exports_models import Export
 from core.privacy.request_models import State
 from core.queue import TaskName
 from core.telemetry import log
@@ -93,22 +92,6 @@ async def open_checkouts(session: AsyncSession, account_id: UUID) -> list[Known]
     return [known for one in ids if (known := await taking_up.know(session, one)) is not None]
 
 
-async def settle(session: AsyncSession, account_id: UUID) -> None:
-    """Give back what is held, and let the unused credits lapse; what is owed stays owed, by the number alone."""
-    held = select(CreditHold.id).where(CreditHold.account_id == account_id, CreditHold.state == HoldState.HELD)
-    for hold_id in await session.scalars(held):
-        await ledger.release(session, hold_id=hold_id)
-    unused_mc = (await ledger.balance(session, account_id=account_id)).available_mc
-    if unused_mc > 0:
-        await ledger.take(
-            session,
-            account_id=account_id,
-            amount_mc=unused_mc,
-            source=f"erasure:{account_id}",
-            kind=EntryKind.CORRECTION,
-        )
-
-
 @dataclass(frozen=True)
 class Outside:
     """What lies outside the database: blobs, and the jobs whose words may still be in a stream."""
@@ -129,6 +112,8 @@ async def outside(session: AsyncSession, account_id: UUID) -> Outside:
     others = select(MediaFile.name).where(MediaFile.media_id.not_in(unused))
     files = select(MediaFile.name).where(MediaFile.media_id.in_(unused), MediaFile.name.not_in(others)).distinct()
     theirs += [(Room.PUBLIC, name) for name in await session.scalars(files)]
+    copies = select(Export.blob).where(Export.account_id == account_id, Export.blob.is_not(None))
+    theirs += [(Room.EXPORTS, name) for name in await session.scalars(copies) if name is not None]
     jobs_of = select(Job.id).where(Job.account_id == account_id)
     bought = select(Purchase.stripe_session_id).where(
         Purchase.account_id == account_id, Purchase.stripe_session_id.is_not(None)
@@ -177,8 +162,8 @@ async def finish(
             template="erasure_done",
             facts={"name": name, "link": token, "text": erasure_proof.as_text(made.proof)},
         )
-    if made.request_id is not None:
-        await requests.close(session, made.request_id, outcome=State.ANSWERED, now=now)
+    for request in await requests.of_account(session, account_id=made.account_id):
+        await requests.close(session, request.id, outcome=State.ANSWERED, words="The account was erased.", now=now)
     return made.proof
 
 

@@ -3,7 +3,8 @@
 from typing import Any
 
 from core.privacy.registry import Table
-from core.privacy.tables import OF_MEDIA, OF_PURCHASE
+from core.privacy.tables import OF_MEDIA
+from core.privacy.tables_money import OF_PURCHASE
 
 # COPY as CSV, with a quote and a separator that JSON never has in it: each row comes as it is, on a line of its own.
 WHOLE_LINES: dict[str, Any] = {"format": "csv", "quote": "\x01", "delimiter": "\x02"}

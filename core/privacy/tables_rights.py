@@ -63,7 +63,8 @@ REQUESTS = (
         owner="request_id in (select id from privacy_requests where account_id = :account)",
         given="id request_id at did manner words basis",
         inner="by",
-        erasure=Erasure.KEPT,
+        erasure=Erasure.BLANKED,
+        blank={"words": "case when did in ('filed', 'asked_again') then '' else words end"},
         why="What was done with your requests, for as long as those are kept.",
     ),
 )

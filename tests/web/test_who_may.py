@@ -97,6 +97,9 @@ NOTHING_THERE = {
     "blog_pages.of_tag": "no post has that tag",
     "blog_pages.of_author": "nobody of that name has written",
     "notice_pages.ask_unsubscribe": "no such link",
+    "erasure.undo": "nothing was asked for",
+    "erasure.download": "no such link",
+    "erasure_pages.proof": "no such link",
     "notice_pages.unsubscribe": "no such link",
     "waiting.show_mail_state": "no mail is waited for",
 }

@@ -48,6 +48,7 @@ async def common() -> shapes.Common:
     if account is not None:
         shown = {"id": account.id, "name": account.name, "email": account.email, "role": account.role}
     facts = {"account": shown, "credits": has, "unread": unread, "path": path}
+    facts["closing_at"] = account.closing_at if account is not None else None
     return cast("shapes.Common", {"nonce": nonce(), "csrf_token": csrf_token(), **facts})
 
 

@@ -1,5 +1,6 @@
 """What each page is given, beside what the API answers (web/shapes.py). `context.py` fills it."""
 
+from datetime import datetime
 from typing import TypedDict
 
 from core.credits.ledger import Expiry
@@ -14,6 +15,7 @@ class Common(TypedDict):
     account: AccountFacts | None
     credits: CreditFacts | None
     unread: int  # notices
+    closing_at: datetime | None  # when the account is to be erased, if it is
     path: str  # of this request, with its query: where to come back to after signing in
 
 
