@@ -27,8 +27,12 @@ COPY --from=build-stand-ins /opt/clofy /opt/clofy
 COPY sandbox sandbox
 
 FROM node:22-bookworm-slim AS azurite
-RUN npm install --global --no-fund --no-audit azurite@3.37.0 \
+WORKDIR /opt/azurite
+COPY sandbox/npm ./
+# As sandbox/azurite.py does it: each package against the hash in the lock, and none of them runs a script.
+RUN npm ci --ignore-scripts --omit=dev --no-audit --no-fund \
     && install --directory --owner=node --group=node --mode=0700 /data
+ENV PATH=/opt/azurite/node_modules/.bin:$PATH
 USER node
 CMD ["azurite", "--location", "/data", "--blobHost", "0.0.0.0", "--queueHost", "127.0.0.1", "--tableHost", "127.0.0.1", "--disableTelemetry", "--skipApiVersionCheck"]
 

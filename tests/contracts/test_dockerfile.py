@@ -1,5 +1,6 @@
 """The image is small, not root's, and built from the lock file alone."""
 
+import json
 import re
 from pathlib import Path
 
@@ -45,6 +46,15 @@ def test_packages_come_from_the_lock_file_without_those_for_tests() -> None:
     assert all("--frozen --no-default-groups" in line for lines in syncs.values() for line in lines)
     assert "--group" not in syncs["build"][0]
     assert any(line.startswith("COPY --from=build /opt/clofy") for line in stages()["app"])
+
+
+def test_the_emulator_of_the_storage_comes_from_its_lock_file_too() -> None:
+    packages = json.loads((ROOT / "sandbox/npm/package-lock.json").read_text())["packages"]
+    commands = [line for line in stages()["azurite"] if "npm" in line]
+
+    assert commands[0] == "COPY sandbox/npm ./"
+    assert [line.split("&&")[0].split()[1:4] for line in commands[1:]] == [["npm", "ci", "--ignore-scripts"]]
+    assert all("integrity" in one for path, one in packages.items() if path)
 
 
 def test_uv_is_the_same_everywhere() -> None:
