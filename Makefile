@@ -33,7 +33,7 @@ check: $(READY)
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m sandbox with-postgres -- sh -c '$(BIN)/alembic upgrade head && $(BIN)/alembic check'
+	$(BIN)/python -m sandbox with-postgres -- sh -c '$(BIN)/alembic upgrade head && $(BIN)/alembic check && $(BIN)/python -m core.privacy.completeness'
 
 test: check
 	$(BIN)/pytest

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, Identity, Index, func, select, text
+from sqlalchemy import BigInteger, CheckConstraint, Identity, Index, func, select
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
@@ -189,16 +189,3 @@ async def history(
     if before is not None:
         query = query.where(AuditEntry.id < before)
     return (await session.scalars(query.order_by(AuditEntry.id.desc()).limit(limit))).all()
-
-
-async def forget_old(session: AsyncSession, *, most: int = 10_000) -> int:
-    """Delete entries past their year, a bounded number at a time; how many."""
-    gone = await session.execute(
-        text("""
-            delete from audit_entries where id in (
-                select id from audit_entries where at < now() - interval '365 days' order by at limit :most
-            ) returning 1
-        """),
-        {"most": most},
-    )
-    return len(gone.all())

@@ -46,6 +46,7 @@ class Job(Base):
         CheckConstraint("(state in ('queued', 'running')) = (finished_at is null)", name="ended_has_date"),
         Index("ix_jobs_to_ring", "ring_at", postgresql_where=text("state = 'queued'")),
         Index("ix_jobs_leased", "lease_until", postgresql_where=text("state = 'running'")),
+        Index("ix_jobs_finished_at", "finished_at"),  # the purge's
         Index("ix_jobs_dead", "finished_at", postgresql_where=text("dead")),
     )
 
@@ -99,10 +100,11 @@ NOTHING_TO_UNDO = frozenset(
         TaskName.ISSUE_RECEIPT,
         TaskName.RECONCILE,
         TaskName.PUBLISH_POST,
+        TaskName.RENDER_ANEW,
         TaskName.SWEEP_MEDIA,
         TaskName.EXPIRE_HOLDS,
         TaskName.PREPARE_PARTITIONS,
-        TaskName.FORGET_EXPIRED,
+        TaskName.PURGE,
         TaskName.LOST_FACTORS,
         TaskName.CHECK_LEDGER,
         TaskName.RESEAL,

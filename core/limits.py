@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from ipaddress import IPv6Address, ip_address, ip_network
 
-from sqlalchemy import Index, LargeBinary, delete, func, text
+from sqlalchemy import Index, LargeBinary, delete, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
@@ -205,9 +205,3 @@ async def succeeded(session: AsyncSession, one: Try, *, clear_account: bool = Fa
     for key in (one.account, one.ip, one.wide):
         if key is not None:
             await session.execute(_GIVE_BACK, {"key": key, "at": one.at})
-
-
-async def forget_old(session: AsyncSession) -> int:
-    """Delete counts whose longest window has passed; how many."""
-    gone = delete(LimitCount).where(LimitCount.forget_at < func.now()).returning(LimitCount.forget_at)
-    return len((await session.execute(gone)).all())

@@ -43,12 +43,13 @@ class TaskName(StrEnum):
     ISSUE_REFUND = "billing.issue_refund"
     RECONCILE = "billing.reconcile"
     PUBLISH_POST = "blog.publish"
+    RENDER_ANEW = "blog.render_anew"
     PROCESS_MEDIA = "media.process"
     SWEEP_MEDIA = "media.sweep"
     EXPORT = "privacy.export"
     EXPIRE_HOLDS = "upkeep.expire_holds"
     PREPARE_PARTITIONS = "upkeep.prepare_partitions"
-    FORGET_EXPIRED = "upkeep.forget_expired"
+    PURGE = "privacy.purge"
     LOST_FACTORS = "upkeep.lost_factors"
     CHECK_LEDGER = "upkeep.check_ledger"
     RESEAL = "upkeep.reseal"
@@ -83,12 +84,13 @@ POLICIES: dict[TaskName, Policy] = {
     TaskName.RECONCILE: Policy(Queue.BILLING, attempts=5, backoff=30, backoff_cap=600),
     TaskName.ISSUE_RECEIPT: Policy(Queue.BILLING, attempts=12, backoff=1, backoff_cap=600),
     TaskName.PUBLISH_POST: Policy(Queue.UPKEEP, attempts=8, backoff=5, backoff_cap=600),
+    TaskName.RENDER_ANEW: Policy(Queue.UPKEEP, attempts=3, backoff=10),
     TaskName.PROCESS_MEDIA: Policy(Queue.MEDIA, attempts=5, backoff=2, backoff_cap=300),
     TaskName.SWEEP_MEDIA: Policy(Queue.MEDIA, attempts=3, backoff=30),
     TaskName.EXPORT: Policy(Queue.UPKEEP, attempts=6, backoff=5, backoff_cap=600),
     TaskName.EXPIRE_HOLDS: Policy(Queue.UPKEEP, attempts=3, backoff=10),
     TaskName.PREPARE_PARTITIONS: Policy(Queue.UPKEEP, attempts=3, backoff=10),
-    TaskName.FORGET_EXPIRED: Policy(Queue.UPKEEP, attempts=3, backoff=10),
+    TaskName.PURGE: Policy(Queue.UPKEEP, attempts=3, backoff=10),
     TaskName.LOST_FACTORS: Policy(Queue.UPKEEP, attempts=3, backoff=10),
     TaskName.CHECK_LEDGER: Policy(Queue.UPKEEP, attempts=3, backoff=10),
     TaskName.RESEAL: Policy(Queue.UPKEEP, attempts=3, backoff=10),

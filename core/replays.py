@@ -1,21 +1,18 @@
 """Answers kept for clients that ask again with the same Idempotency-Key: what was created is not created twice."""
 
 import hashlib
-from datetime import datetime, timedelta
-from typing import Any, cast
+from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlalchemy import CursorResult, LargeBinary, delete, func
+from sqlalchemy import LargeBinary, func
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.database import Base
 from core.direct import Hot, Unit
 from core.errors import ClofyError, Kind
-
-KEPT = timedelta(hours=24)  # as long as Stripe keeps its own (docs.stripe.com/api/idempotent_requests)
 
 
 class KeptAnswer(Base):
@@ -72,9 +69,3 @@ async def keep(session: Unit, *, account_id: UUID, key: str, request_hash: bytes
     told = orjson.dumps(answer, option=orjson.OPT_UTC_Z).decode()  # as the web writes times
     if await _KEEP.one(session, account_id=account_id, key=key, request_hash=request_hash, answer=told) is None:
         raise AnsweredMeanwhile
-
-
-async def forget(session: AsyncSession, *, before: datetime) -> int:
-    """Forget answers that are older; returns how many."""
-    gone = await session.execute(delete(KeptAnswer).where(KeptAnswer.created_at < before))
-    return cast("CursorResult[Any]", gone).rowcount

@@ -13,7 +13,20 @@ from beat_schedule import BEAT_SCHEDULE
 from core import jobs, secrets
 from core.errors import Unavailable
 from core.telemetry import start_logging
-from workers import billing, blog, consultations, erasure, exports, letters, mail, media, receipts, requests, upkeep  # noqa: F401  # registers their tasks
+from workers import (  # noqa: F401  # registers their tasks
+    billing,
+    blog,
+    consultations,
+    erasure,
+    exports,
+    letters,
+    mail,
+    media,
+    purge,
+    receipts,
+    requests,
+    upkeep,
+)
 from workers.process import has_process, process
 
 app = core.queue.celery()

@@ -3,11 +3,9 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from core import replays, sealing
-from core.accounts import forgetting
+from core import sealing
 from core.accounts.factors import lost
 from core.billing.invariants import ALL
-from core.blog import pages, readers
 from core.consultations import generations, partitions
 from core.credits import invariants, ledger
 from core.database import transaction
@@ -33,22 +31,7 @@ async def expire_holds(_: Run) -> dict[str, Any]:
 @task(TaskName.PREPARE_PARTITIONS, time_allowed=timedelta(minutes=1))
 async def prepare_partitions(_: Run) -> dict[str, Any]:
     async with transaction() as session:
-        made = await partitions.prepare(session)
-    async with transaction() as session:
-        return {"made": made, "dropped": len(await partitions.drop_old(session))}
-
-
-@task(TaskName.FORGET_EXPIRED, time_allowed=timedelta(minutes=5))
-async def forget_expired(_: Run) -> dict[str, Any]:
-    async with transaction() as session:
-        ended = await forgetting.forget_ended(session)
-        answers = await replays.forget(session, before=datetime.now(UTC) - replays.KEPT)
-    async with transaction() as session:
-        counted = await readers.forget_readers(session, now=datetime.now(UTC))
-        refused = await readers.forget_refused(session, now=datetime.now(UTC))
-    async with transaction() as session:
-        rendered = await pages.render_anew(session)
-    return {**ended, "answers": answers, "readers": counted, "refused_comments": refused, "rendered_anew": rendered}
+        return {"made": await partitions.prepare(session)}
 
 
 @task(TaskName.LOST_FACTORS, time_allowed=timedelta(minutes=5))

@@ -20,6 +20,8 @@ class Account(Base):
     __table_args__ = (
         CheckConstraint("role in ('user', 'admin')", name="role"),
         CheckConstraint("erased_at is null or disabled_at is not null", name="erased_is_shut"),
+        Index("ix_accounts_unproven", "created_at", postgresql_where=text("email_verified_at is null")),  # the purge's
+        Index("ix_accounts_erased_at", "erased_at", postgresql_where=text("erased_at is not null")),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=text("uuidv7()"))

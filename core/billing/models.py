@@ -169,7 +169,11 @@ class StripeEvent(Base):
     """A verified event as it came: the inbox. Its handling is a job, written in the same transaction."""
 
     __tablename__ = "stripe_events"
-    __table_args__ = (Index("ix_stripe_events_about", "about"),)
+    __table_args__ = (
+        Index("ix_stripe_events_about", "about"),
+        Index("ix_stripe_events_received_at", "received_at"),  # the purge's, as the next
+        Index("ix_stripe_events_with_payer", "received_at", postgresql_where=text("payer_gone_at is null")),
+    )
 
     id: Mapped[str] = mapped_column(primary_key=True)  # evt_...
     type: Mapped[str]
@@ -178,3 +182,4 @@ class StripeEvent(Base):
     received_at: Mapped[datetime] = mapped_column(server_default=func.now())
     handled_at: Mapped[datetime | None]
     outcome: Mapped[str | None]  # credited, nothing, ignored, or the code of what was wrong
+    payer_gone_at: Mapped[datetime | None]  # when the purge left out of `body` who paid

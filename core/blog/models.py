@@ -163,6 +163,7 @@ class PostComment(Base):
         Index("ix_post_comments_post_id_id", "post_id", "id"),
         Index("ix_post_comments_account_id", "account_id"),
         Index("ix_post_comments_waiting", "id", postgresql_where=text("state = 'waiting'")),
+        Index("ix_post_comments_refused", "decided_at", postgresql_where=text("state = 'refused'")),  # the purge's
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=text("uuidv7()"))

@@ -6,7 +6,7 @@ it (`forget`). Readings are of nobody: they are counted, and who was counted is 
 
 import hashlib
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -46,13 +46,6 @@ async def count_reading(session: AsyncSession, post_id: UUID, *, ip: str, user_a
     more = one.on_conflict_do_update(index_elements=["post_id", "day"], set_={"readers": PostReading.readers + 1})
     await session.execute(more)
     return True
-
-
-async def forget_readers(session: AsyncSession, *, now: datetime) -> int:
-    """Forget who was counted on days that are over; how many rows."""
-    today = now.astimezone(UTC).date()
-    gone = await session.execute(delete(PostReader).where(PostReader.day < today).returning(PostReader.day))
-    return len(gone.all())
 
 
 async def readings(session: AsyncSession, post_ids: Sequence[UUID]) -> dict[UUID, int]:
@@ -167,9 +160,3 @@ async def forget(session: AsyncSession, *, account_id: UUID) -> int:
     if gone:
         await pages.touch(session)
     return gone
-
-
-async def forget_refused(session: AsyncSession, *, now: datetime, after: timedelta = timedelta(days=30)) -> int:
-    """Delete comments that were refused that long ago: they were for nobody."""
-    old = delete(PostComment).where(PostComment.state == CommentState.REFUSED, PostComment.decided_at < now - after)
-    return len((await session.execute(old.returning(PostComment.id))).all())

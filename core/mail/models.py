@@ -32,6 +32,8 @@ class Delivery(Base):
         CheckConstraint(f"state in ({_one_of(DeliveryState)})", name="state"),
         Index("ix_mail_deliveries_account_id_created_at", "account_id", "created_at"),
         Index("ix_mail_deliveries_recipient_created_at", "recipient", "created_at"),
+        Index("ix_mail_deliveries_created_at", "created_at"),  # the purge's, as the next
+        Index("ix_mail_deliveries_with_facts", "created_at", postgresql_where=text("facts <> '{\"wiped\"\\: true}'")),
         Index("ix_mail_deliveries_state", "state", "id", postgresql_where=text("state <> 'sent'")),
     )
 

@@ -17,6 +17,7 @@ class Notice(Base):
     __tablename__ = "notices"
     __table_args__ = (
         Index("ix_notices_account_id_id", "account_id", "id"),
+        Index("ix_notices_created_at", "created_at"),  # the purge's
         Index("ix_notices_unread", "account_id", postgresql_where=text("read_at is null")),
     )
 

@@ -4,7 +4,8 @@ from datetime import timedelta
 
 from core.media.blobs import Room
 from core.privacy.registry import Container, DataClass, Keys
-from core.streams import LIFE_RUNNING
+from core.queue import Queue
+from core.streams import LIFE_RUNNING, STOP_CHANNEL
 
 CONTAINERS = (
     Container(Room.QUARANTINE, DataClass.MEDIA, "<media.id>", timedelta(days=1)),
@@ -20,4 +21,10 @@ KEYS = (
     Keys("run:", DataClass.TRANSCRIPT, timedelta(seconds=LIFE_RUNNING)),  # the words of an answer while it streams
     Keys("ticket:", DataClass.ACCOUNT, timedelta(seconds=30)),
     Keys("tickets:", DataClass.ACCOUNT, timedelta(seconds=30)),
+    Keys(STOP_CHANNEL, DataClass.HOUSE, timedelta(0)),
+    Keys("hub", DataClass.HOUSE, timedelta(0)),
+    # Celery's: ids of jobs on their way.
+    *(Keys(queue, DataClass.HOUSE, None) for queue in Queue),
+    Keys("unacked", DataClass.HOUSE, None),
+    Keys("_kombu.", DataClass.HOUSE, None),
 )

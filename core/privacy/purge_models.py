@@ -53,7 +53,7 @@ class PurgeReceipt(Base):
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     run_id: Mapped[UUID]
     data_class: Mapped[str]
-    gone: Mapped[dict[str, Any]] = mapped_column(JSONB)  # of each place: how many went, and what was due: "before"
+    gone: Mapped[list[dict[str, Any]]] = mapped_column(JSONB)  # of each place: how many went, and what was due
     begun_at: Mapped[datetime]
     ended_at: Mapped[datetime]
     previous: Mapped[bytes] = mapped_column(

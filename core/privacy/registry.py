@@ -97,7 +97,7 @@ KINDS: dict[DataClass, Kind] = {
         "What you asked of us under data protection law, and what we answered",
         "to answer in time, and to be able to prove it",
         Basis.DUTY,
-        2 * YEAR,
+        timedelta(days=731),  # 24 months with a leap day among them (11 CCR 7101(a))
     ),
     DataClass.ARCHIVE: Kind("A daily copy of the log", "to find abuse and faults later", Basis.INTEREST, YEAR),
     DataClass.SNAPSHOT: Kind(
@@ -123,13 +123,16 @@ class Erasure(StrEnum):
 class Ends:
     """When rows go by themselves: `after` from `since`, a column; of those only that meet `only`, a condition in SQL.
 
+    A date counts from its first moment. All days are UTC.
     days: the table is made of a part for each day, named by `since`, and whole parts are dropped
+    blank: what goes, where the row stays, as column: an expression in SQL; `only` must not hold of it any more then
     """
 
     after: timedelta
     since: str = "created_at"
     only: str = "true"
     days: bool = False
+    blank: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -141,6 +144,7 @@ class Table:
     given_as: those of them that it has otherwise: in SQL, without what is others', or would let somebody in
     secret: columns that no export has, for they would let somebody in
     inner: columns that say nothing about the person; ours
+    sooner: what goes before the others do
     why: what is told to a person about what stays after an erasure
     """
 
@@ -152,6 +156,7 @@ class Table:
     secret: str = ""
     inner: str = ""
     ends: Ends | None = None
+    sooner: tuple[Ends, ...] = ()
     erasure: Erasure = Erasure.UNTOUCHED
     blank: Mapping[str, str] = field(default_factory=dict)  # column: an expression in SQL
     why: str = ""
@@ -159,6 +164,10 @@ class Table:
     @property
     def columns(self) -> frozenset[str]:
         return frozenset(f"{self.given} {self.secret} {self.inner}".split())
+
+    @property
+    def all_ends(self) -> tuple[Ends, ...]:
+        return (*self.sooner, self.ends) if self.ends is not None else self.sooner
 
 
 @dataclass(frozen=True)
@@ -173,8 +182,11 @@ class Container:
 
 @dataclass(frozen=True)
 class Keys:
-    """Keys or channels of Redis that begin alike. lives: the longest that one stays; zero: a channel, nothing stays."""
+    """Keys or channels of Redis that begin alike.
+
+    lives: the longest that one stays; zero: a channel, nothing stays; None: until somebody takes it
+    """
 
     prefix: str
     of: DataClass
-    lives: timedelta
+    lives: timedelta | None

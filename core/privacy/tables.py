@@ -2,9 +2,10 @@
 
 from datetime import timedelta
 
+from core.accounts.web_sessions import IDLE_END
 from core.mail.consents import WAY_OUT
 from core.mail.deliveries import SECRET_FACTS
-from core.privacy.registry import DataClass, Ends, Erasure, Table
+from core.privacy.registry import YEAR, DataClass, Ends, Erasure, Table
 from core.privacy.tables_money import MONEY
 from core.privacy.tables_rights import RIGHTS
 from core.privacy.tables_teams import TEAMS
@@ -14,6 +15,8 @@ MINE = "account_id = :account"
 OF_CONSULTATION = "consultation_id in (select id from consultations where account_id = :account)"
 OF_MEDIA = "media_id in (select id from media where account_id = :account)"
 BY_ANOTHER = "actor_id is not null and actor_id <> account_id"  # an admin, whose address is not this person's
+MAIL_IS_THROUGH = "state not in ('queued', 'sending', 'deferred')"
+NO_FACTS = """'{"wiped": true}'"""  # as core/mail/deliveries.py says that a mail cannot be sent again
 
 PEOPLE = (
     Table(
@@ -24,6 +27,8 @@ PEOPLE = (
         " restricted_until email_codes created_at",
         secret="password_hash",  # noqa: S106  # the name of a column
         inner="email_key erased_at",
+        # An address that nobody confirmed may be somebody's who never asked for this.
+        sooner=(Ends(timedelta(days=7), only="email_verified_at is null"),),
         erasure=Erasure.BLANKED,
         blank={
             "email": "id || '@erased.invalid'",
@@ -54,6 +59,7 @@ PEOPLE = (
         secret="token_hash",  # noqa: S106  # the name of a column
         inner="account_id",
         ends=Ends(timedelta(0), since="expires_at"),
+        sooner=(Ends(IDLE_END, since="seen_at"),),
         erasure=Erasure.DELETED,
     ),
     Table(
@@ -118,7 +124,7 @@ PEOPLE = (
         owner=MINE,
         given="id due_at told_at ended_at outcome created_at",
         inner="account_id",
-        ends=Ends(timedelta(days=365), since="ended_at"),
+        ends=Ends(YEAR, since="ended_at"),
         erasure=Erasure.DELETED,
     ),
     Table(
@@ -128,7 +134,11 @@ PEOPLE = (
         given="id recipient template language facts state error created_at sent_at",
         given_as={"facts": f"facts - array{[*SECRET_FACTS, WAY_OUT]}"},
         inner="key account_id resends",
-        ends=Ends(timedelta(days=90), only="state not in ('queued', 'sending', 'deferred')"),
+        ends=Ends(YEAR, only=MAIL_IS_THROUGH),
+        sooner=(
+            Ends(timedelta(days=90), only=f"{MAIL_IS_THROUGH} and facts <> {NO_FACTS}", blank={"facts": NO_FACTS}),
+            Ends(timedelta(days=7), only="template = 'no_account'"),  # to an address that is nobody's here
+        ),
         erasure=Erasure.DELETED,
     ),
     Table(
@@ -145,7 +155,7 @@ PEOPLE = (
         owner=MINE,
         given="id kind facts created_at read_at",
         inner="key account_id",
-        ends=Ends(timedelta(days=365)),
+        ends=Ends(YEAR),
         erasure=Erasure.DELETED,
     ),
     Table(
@@ -248,6 +258,7 @@ DOINGS = (
         owner=MINE,
         given="id post_id source state made_at decided_at",
         inner="account_id decided_by",
+        sooner=(Ends(timedelta(days=30), since="decided_at", only="state = 'refused'"),),
         erasure=Erasure.DELETED,
     ),
     Table(
@@ -284,7 +295,7 @@ DOINGS = (
             "user_agent": f"case when {BY_ANOTHER} then '' else user_agent end",
         },
         inner="actor_id account_id",
-        ends=Ends(timedelta(days=365), since="at"),
+        ends=Ends(YEAR, since="at"),
         erasure=Erasure.BLANKED,
         blank={
             "ip": "case when actor_id is not null and actor_id <> account_id then ip else '' end",

@@ -1,9 +1,13 @@
-"""Tables of credits and of what was bought: the books."""
+"""Tables of money: kept as the books are, under an account's number, when its name is gone."""
 
-from core.privacy.registry import DataClass, Erasure, Table
+from datetime import timedelta
+
+from core.privacy.registry import YEAR, DataClass, Ends, Erasure, Table
 
 MINE = "account_id = :account"
 OF_PURCHASE = "purchase_id in (select id from purchases where account_id = :account)"
+# The others go when the books of their account are closed.
+OF_NO_PURCHASE = "not exists (select from purchases where about in (stripe_session_id, stripe_payment_intent_id))"
 BOOKS = "Books are kept for ten years, as tax law asks; they no longer say who you were."
 
 MONEY = (
@@ -102,6 +106,7 @@ MONEY = (
         "reconciliations",
         DataClass.BILLING,
         inner="id since started_at ended_at looked_at healed findings",
+        ends=Ends(10 * YEAR, since="started_at"),
     ),
     Table(
         "stripe_events",
@@ -109,6 +114,16 @@ MONEY = (
         owner="about in (select stripe_session_id from purchases where account_id = :account union all"
         " select stripe_payment_intent_id from purchases where account_id = :account)",
         given="id type body about received_at handled_at outcome",
+        inner="payer_gone_at",
+        ends=Ends(10 * YEAR, since="received_at", only=OF_NO_PURCHASE),
+        sooner=(
+            Ends(
+                timedelta(days=90),
+                since="received_at",
+                only="payer_gone_at is null",
+                blank={"body": "stripe_event_without_payer(body)", "payer_gone_at": "now()"},
+            ),
+        ),
         given_as={"body": "body #- '{data,object,client_secret}'"},
         erasure=Erasure.BLANKED,
         blank={"body": "stripe_event_without_payer(body)"},

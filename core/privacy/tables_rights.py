@@ -17,7 +17,7 @@ PURGE = (
         owner=MINE,
         given="id placed_at lifted_at",
         inner="account_id reason placed_by lifted_by",
-        ends=Ends(2 * YEAR, since="lifted_at"),
+        ends=Ends(TWO_YEARS, since="lifted_at"),
         erasure=Erasure.KEPT,
         why="That a law kept us from deleting, and from when to when.",
     ),

@@ -78,12 +78,12 @@ async def test_a_purchase_that_does_not_add_up_is_a_finding_too(house: House) ->
 
 async def test_a_job_that_lies_dead_is_a_finding(account_id: UUID) -> None:
     async with transaction() as session:
-        job_id = await jobs.enqueue(session, TaskName.FORGET_EXPIRED, payload={}, delay=timedelta(hours=1))
+        job_id = await jobs.enqueue(session, TaskName.RENDER_ANEW, payload={}, delay=timedelta(hours=1))
         dead = update(Job).where(Job.id == job_id)
         long_ago = func.now() - timedelta(days=2)
         await session.execute(dead.values(state="failed", dead=True, finished_at=long_ago))
     try:
-        assert (await doctor.examine())[DEAD] == ["1 of upkeep.forget_expired: python -m cli jobs dead"]
+        assert (await doctor.examine())[DEAD] == ["1 of blog.render_anew: python -m cli jobs dead"]
     finally:
         async with transaction() as session:
             await session.execute(dead.values(dead=False))

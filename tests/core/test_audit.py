@@ -46,19 +46,3 @@ async def test_an_entry_is_neither_changed_nor_deleted(session: AsyncSession, ac
 
     with pytest.raises(DBAPIError, match="append-only"):
         await session.execute(text(change), {"id": account_id} if ":id" in change else {})
-
-
-async def test_an_entry_goes_after_a_year(session: AsyncSession, account_id: UUID) -> None:
-    await session.execute(
-        text("""
-            insert into audit_entries (at, account_id, action, object, outcome, ip, user_agent, request_id, facts)
-            values (now() - make_interval(days => 366), :id, 'signed_in', 'old', 'done', '', '', '', '{}'),
-                   (now() - make_interval(days => 364), :id, 'signed_in', 'young', 'done', '', '', '', '{}')
-        """),
-        {"id": account_id},
-    )
-
-    gone = await audit.forget_old(session)
-
-    assert gone == 1
-    assert [entry.object for entry in await audit.history(session, account_id=account_id)] == ["young"]

@@ -14,7 +14,7 @@ from core.jobs import Job, JobState
 from core.queue import POLICIES, TaskName
 from tests.house import House
 
-TASK = TaskName.FORGET_EXPIRED  # one without a hook: nothing else is to happen here
+TASK = TaskName.RENDER_ANEW  # one without a hook: nothing else is to happen here
 
 
 @pytest.fixture(autouse=True)

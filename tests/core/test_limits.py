@@ -129,16 +129,6 @@ async def test_the_owner_clears_what_was_tried_on_the_account() -> None:
     assert [await let_in(account=who) for _ in range(3)] == [True] * 3
 
 
-async def test_counts_are_forgotten_when_their_longest_window_has_passed() -> None:
-    await let_in()
-    async with transaction() as session:
-        kept = await limits.forget_old(session)
-        await session.execute(text("update limit_counts set forget_at = now() - make_interval(secs => 1)"))
-        gone = await limits.forget_old(session)
-
-    assert (kept, gone) == (0, 4)
-
-
 def test_the_table_does_not_tell_who_was_tried(house: House) -> None:
     key = limits._key(FEW, "account", "ada@example.com")
 

@@ -30,7 +30,7 @@ async def hub(house: House) -> AsyncIterator[Hub]:
 
 async def make_job() -> UUID:
     async with transaction() as session:
-        job_id = await jobs.enqueue(session, TaskName.FORGET_EXPIRED, payload={}, delay=timedelta(hours=1))
+        job_id = await jobs.enqueue(session, TaskName.RENDER_ANEW, payload={}, delay=timedelta(hours=1))
     assert job_id is not None
     return job_id
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from workers.process import Process
     from workers.runtime import Run
 
-NAME = TaskName.FORGET_EXPIRED  # one without a hook
+NAME = TaskName.RENDER_ANEW  # one without a hook
 Body = Callable[["Run"], Awaitable[dict[str, Any] | None]]
 
 
