@@ -81,6 +81,11 @@ WHILE_CLOSING = frozenset(
         "mails.turn_off",
         "notices.read_all",
         "notices.read_one",
+        "privacy.ask",
+        "privacy.confirm",
+        "privacy.deny",
+        "privacy.end_restriction",
+        "privacy.withdraw",
         "sign_in.end_session",
     }
 )
