@@ -10,7 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import select
 
-from cli import accounts, doctor, erasures, seeds
+from cli import accounts, doctor, erasures, restore, seeds
 from core import jobs, secrets
 from core.database import statement, transaction
 from core.direct import close_connections
@@ -72,6 +72,7 @@ def arguments() -> argparse.Namespace:
     about_accounts.add_argument("verb", choices=["disable", "enable", "promote", "demote"])
     about_accounts.add_argument("email")
     about_accounts.add_argument("--reason", required=True, help="kept in the audit log")
+    restore.add_to(commands)
     return parser.parse_args()
 
 
@@ -103,6 +104,9 @@ def main() -> int:
     if given.command == "health":
         return check_alive()
     try:
+        if given.command == "restore":
+            asyncio.run(restore.run(given))
+            return 0
         return asyncio.run(run(given))
     except ClofyError as error:
         print(f"{error} ({error.code})", file=sys.stderr)

@@ -9,6 +9,7 @@ from quart.sessions import NullSession, SessionInterface
 
 from core import direct, queue, secrets
 from core import jobs as core_jobs
+from core.privacy import restores
 from core.telemetry import start_logging
 from web import (
     accounts,
@@ -166,6 +167,7 @@ def create_app() -> Quart:
 async def _start() -> None:
     start_logging("web")
     await secrets.load()
+    await restores.wait_until_ended()
 
 
 async def _keep_secrets() -> AsyncGenerator[None]:

@@ -7,7 +7,7 @@ from quart import Blueprint, Response
 from quart.typing import ResponseReturnValue
 from quart_schema import hide
 
-from core import database
+from core.privacy import restores
 from core.telemetry import log
 from web.session import internal, open_to_all
 
@@ -28,13 +28,15 @@ async def healthz() -> ResponseReturnValue:
 @open_to_all
 @hide
 async def readyz() -> ResponseReturnValue:
-    """Ready means that PostgreSQL answers. Redis is only the wire: without it, requests still get their 202."""
+    """Ready means that PostgreSQL answers with no restore under way. Without Redis requests still get their 202."""
     try:
         async with asyncio.timeout(READY_WITHIN):
-            await database.ping()
+            under_way = await restores.under_way()
     except Exception as error:
         logger.warning("not_ready", reason=type(error).__name__)
         return {"state": "not ready"}, 503
+    if under_way:
+        return {"state": "being restored"}, 503
     return {"state": "ready"}
 
 

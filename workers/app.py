@@ -12,6 +12,7 @@ import core.queue
 from beat_schedule import BEAT_SCHEDULE
 from core import jobs, secrets
 from core.errors import Unavailable
+from core.privacy import restores
 from core.telemetry import start_logging
 from workers import (  # noqa: F401  # registers their tasks
     billing,
@@ -49,6 +50,7 @@ def _read_secrets(**_: Any) -> None:
         asyncio.run(secrets.load())
     except (secrets.UnfitSecrets, Unavailable) as error:
         sys.exit(f"the secrets: {error}")
+    asyncio.run(restores.wait_until_ended())
 
 
 @signals.worker_ready.connect

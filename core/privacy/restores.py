@@ -17,8 +17,7 @@ from core.telemetry import log
 
 WAIT = 1.0  # seconds between two looks
 TOLD_EVERY = 60  # looks
-# True as well where there is no such table: a database that is not migrated may be one that a restore begins to fill.
-_UNDER_WAY = "select to_regclass('restores') is null or exists (select from restores where ended_at is null)"
+_UNDER_WAY = "select exists (select from restores where ended_at is null)"
 
 
 class Restore(Base):
@@ -50,7 +49,7 @@ class Drill(Base):
 
 
 async def under_way() -> bool:
-    """Whether the database of this process is being restored, or has no tables yet."""
+    """Whether the database of this process is being restored."""
     async with statement() as connection:
         return bool((await connection.execute(text(_UNDER_WAY))).scalar_one())
 
@@ -74,6 +73,8 @@ async def _reason_to_wait() -> str | None:
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         return type(error).__name__
     try:
-        return "restore under way, or no tables" if await connection.fetchval(_UNDER_WAY) else None
+        if await connection.fetchval("select to_regclass('restores') is null"):
+            return "no tables"  # a restore may be about to fill it
+        return "restore under way" if await connection.fetchval(_UNDER_WAY) else None
     finally:
         await connection.close(timeout=2)
