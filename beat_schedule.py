@@ -17,6 +17,8 @@ def every(seconds: int, name: TaskName) -> dict[str, Any]:
 BEAT_SCHEDULE = {
     TaskName.RECONCILE: every(3600, TaskName.RECONCILE),
     TaskName.SWEEP_MEDIA: every(3600, TaskName.SWEEP_MEDIA),
+    TaskName.TELL_POLICIES: every(60, TaskName.TELL_POLICIES),
+    TaskName.CHECK_POLICIES: every(3600, TaskName.CHECK_POLICIES),
     TaskName.EXPIRE_HOLDS: every(60, TaskName.EXPIRE_HOLDS),
     TaskName.PREPARE_PARTITIONS: every(3600, TaskName.PREPARE_PARTITIONS),
     TaskName.PURGE: every(3600, TaskName.PURGE),

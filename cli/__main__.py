@@ -5,17 +5,19 @@ import asyncio
 import os
 import sys
 import time
+from datetime import date
 from pathlib import Path
 from uuid import UUID
 
 from sqlalchemy import select
 
-from cli import accounts, doctor, erasures, restore, seeds
+from cli import accounts, doctor, erasures, policies, restore, seeds
 from core import jobs, secrets
 from core.database import statement, transaction
 from core.direct import close_connections
 from core.errors import ClofyError
 from core.jobs import Job
+from core.privacy.policy_models import Document, Weight
 from core.queue import close_doorbell
 
 ALIVE_SECONDS = 30  # a worker touches its file every heartbeat, 5 s
@@ -68,6 +70,16 @@ def arguments() -> argparse.Namespace:
     about_jobs.add_parser("dead", help="list them")
     about_jobs.add_parser("counts", help="how many wait, run, are dead in each queue")
     about_jobs.add_parser("requeue", help="try one again").add_argument("id", type=UUID)
+    about_policies = commands.add_parser("policies", help="versions of privacy policy, terms and cookies page")
+    verbs = about_policies.add_subparsers(dest="verb", required=True)
+    verbs.add_parser("show", help="all versions, and what is to be published")
+    publish = verbs.add_parser("publish", help="make what this code says the next version, and tell all accounts")
+    publish.add_argument("--document", choices=[*Document], help="only this one; else each that has changed")
+    weight = publish.add_mutually_exclusive_group(required=True)
+    weight.add_argument("--material", dest="weight", action="store_const", const=Weight.MATERIAL)
+    weight.add_argument("--minor", dest="weight", action="store_const", const=Weight.MINOR)
+    publish.add_argument("--effective", type=date.fromisoformat, required=True, metavar="YYYY-MM-DD", help="UTC")
+    publish.add_argument("--summary", required=True, help="what changes, for people")
     about_accounts = commands.add_parser("accounts", help="shut one, open it again, give or take an admin's rights")
     about_accounts.add_argument("verb", choices=["disable", "enable", "promote", "demote"])
     about_accounts.add_argument("email")
@@ -83,6 +95,12 @@ async def run(given: argparse.Namespace) -> int:
             await seeds.plant()
         elif given.command == "doctor":
             return await doctor.tell(mail_to=given.mail)
+        elif given.command == "policies" and given.verb == "show":
+            await policies.show()
+        elif given.command == "policies":
+            await policies.publish(
+                document=given.document, weight=given.weight, effective=given.effective, summary=given.summary
+            )
         elif given.command == "accounts":
             await accounts.change(given.verb, email=given.email, reason=given.reason)
         elif given.command == "erasures":

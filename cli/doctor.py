@@ -21,6 +21,7 @@ from core.jobs import Job
 from core.mail import smtp
 from core.mail.deliveries import Outgoing
 from core.mail.render import render
+from core.privacy import policies
 from core.settings import settings
 
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
@@ -73,10 +74,16 @@ async def stripe_was_compared() -> Findings:
     return [f"the last time was {last:%Y-%m-%d %H:%M} UTC"] if late else []
 
 
+async def documents_are_published() -> Findings:
+    async with transaction() as session:
+        return [f"{one}: python -m cli policies publish" for one in await policies.unpublished(session)]
+
+
 CHECKS: dict[str, Callable[[], Awaitable[Findings]]] = {
     "PostgreSQL answers": postgres_answers,
     "Redis answers": redis_answers,
     "the migrations are at the code's": migrations_are_done,
+    "our documents say what is published": documents_are_published,
     "no job was given up more than a day ago": nothing_lies_dead,
     "Stripe's books were compared with ours within three hours": stripe_was_compared,
 }

@@ -1,6 +1,7 @@
 """What a new house opens with: its services, and where passwords are given for them, an admin and a demo account."""
 
 import os
+from datetime import UTC, datetime
 from uuid import UUID
 
 from core.accounts.factors import totp
@@ -11,6 +12,7 @@ from core.consultations import catalogue
 from core.consultations.offers import OFFERS
 from core.credits import ledger
 from core.database import transaction
+from core.privacy import policies
 
 DEMO_CREDITS_MC = 500_000
 
@@ -20,7 +22,10 @@ async def plant() -> None:
     async with transaction() as session:
         for offer in OFFERS:
             await catalogue.publish(session, offer)
+        published = await policies.publish_first(session, now=datetime.now(UTC))
     print(f"{len(OFFERS)} services are on offer")
+    for document in published:
+        print(f"{document}: version 1 is published")
     if password := os.environ.get("CLOFY_SEED_ADMIN_PASSWORD"):
         admin = await _account("admin@clofy.example", "Ada Admin", password, Role.ADMIN)
         if secret := os.environ.get("CLOFY_SEED_ADMIN_TOTP"):

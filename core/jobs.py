@@ -102,6 +102,8 @@ NOTHING_TO_UNDO = frozenset(
         TaskName.PUBLISH_POST,
         TaskName.RENDER_ANEW,
         TaskName.SWEEP_MEDIA,
+        TaskName.TELL_POLICIES,
+        TaskName.CHECK_POLICIES,
         TaskName.EXPIRE_HOLDS,
         TaskName.PREPARE_PARTITIONS,
         TaskName.PURGE,

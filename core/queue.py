@@ -44,6 +44,8 @@ class TaskName(StrEnum):
     RECONCILE = "billing.reconcile"
     PUBLISH_POST = "blog.publish"
     RENDER_ANEW = "blog.render_anew"
+    TELL_POLICIES = "privacy.tell_policies"
+    CHECK_POLICIES = "privacy.check_policies"
     PROCESS_MEDIA = "media.process"
     SWEEP_MEDIA = "media.sweep"
     EXPORT = "privacy.export"
@@ -83,6 +85,8 @@ POLICIES: dict[TaskName, Policy] = {
     TaskName.ISSUE_REFUND: Policy(Queue.BILLING, attempts=12, backoff=2, backoff_cap=3600),
     TaskName.RECONCILE: Policy(Queue.BILLING, attempts=5, backoff=30, backoff_cap=600),
     TaskName.ISSUE_RECEIPT: Policy(Queue.BILLING, attempts=12, backoff=1, backoff_cap=600),
+    TaskName.TELL_POLICIES: Policy(Queue.UPKEEP, attempts=3, backoff=10),
+    TaskName.CHECK_POLICIES: Policy(Queue.UPKEEP, attempts=3, backoff=10),
     TaskName.PUBLISH_POST: Policy(Queue.UPKEEP, attempts=8, backoff=5, backoff_cap=600),
     TaskName.RENDER_ANEW: Policy(Queue.UPKEEP, attempts=3, backoff=10),
     TaskName.PROCESS_MEDIA: Policy(Queue.MEDIA, attempts=5, backoff=2, backoff_cap=300),

@@ -8,6 +8,7 @@ from pydantic import Field, StringConstraints
 from quart import Blueprint, Response, g
 from quart.globals import request_ctx
 from quart.typing import ResponseReturnValue
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from core import audit
 from core.accounts import codes, profile, registration, web_sessions
@@ -17,6 +18,7 @@ from core.accounts.web_sessions import Device
 from core.audit import Action
 from core.database import transaction
 from core.errors import NotFound
+from core.privacy import engagements
 from web.callers import browser, caller
 from web.inputs import Input, IsoDate, Line, takes
 from web.openapi import answers
@@ -37,6 +39,9 @@ class NewAccount(Input):
     name: Name
     company: Name | None = None
     birth_date: IsoDate
+    policies: Annotated[str, StringConstraints(max_length=100, pattern=engagements.PATTERN)] | None = Field(
+        None, description="The versions that were shown, as privacy:1 terms:1; without it, those in force."
+    )
 
 
 class Verification(Input):
@@ -65,11 +70,15 @@ def _check_not_refused() -> None:
 
 @blueprint.post("/api/accounts")
 @anyone
-@answers(CodeSent, status=202, problems=(429,))
+@answers(CodeSent, status=202, problems=(409, 429))
 @takes(NewAccount)
 async def register(data: NewAccount) -> ResponseReturnValue:
-    """Register. The answer is the same whether or not the address is known; a mail says what follows."""
+    """Register, and agree to the terms at /terms, having seen /privacy. The answer is the same whether or not the
+    address is known; a mail says what follows.
+    """
     _check_not_refused()
+    now = datetime.now(UTC)
+    agreed = await engagements.check_shown(data.policies, now=now)
     try:
         mail = await registration.register(
             email=data.email,
@@ -77,8 +86,9 @@ async def register(data: NewAccount) -> ResponseReturnValue:
             name=data.name,
             company=data.company,
             birth_date=data.birth_date,
+            policies=agreed,
             browser=browser(),
-            today=datetime.now(UTC).date(),
+            today=now.date(),
             caller=caller(),
         )
     except TooYoung:
@@ -100,7 +110,11 @@ async def remember_refusal(response: Response) -> Response:
 @takes(Verification)
 async def verify(data: Verification) -> ResponseReturnValue:
     """Prove the address with the code that was mailed to it."""
-    await registration.verify(email=data.email, code=data.code, browser=browser(), caller=caller())
+
+    async def keep(session: AsyncSession, account_id: UUID, agreed: str | None) -> None:
+        await engagements.registered(session, account_id=account_id, agreed=agreed, now=datetime.now(UTC))
+
+    await registration.verify(email=data.email, code=data.code, browser=browser(), caller=caller(), agreed=keep)
     return "", 204
 
 

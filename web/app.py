@@ -21,7 +21,9 @@ from web import (
     billing,
     blog,
     blog_desk,
+    consents,
     consultations,
+    counting,
     credits,  # noqa: A004  # the noun of the house
     endings,
     erasure,
@@ -38,6 +40,7 @@ from web import (
     openapi,
     pages,
     passwords,
+    policies,
     privacy,
     probes,
     receipts,
@@ -55,6 +58,7 @@ from web.pages import erasure as erasure_pages
 from web.pages import factors as factor_pages
 from web.pages import notices as notice_pages
 from web.pages import password_pages
+from web.pages import policies as policy_pages
 from web.pages import teams as team_pages
 
 BLUEPRINTS: tuple[Blueprint, ...] = (
@@ -94,6 +98,9 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     notice_pages.blueprint,
     team_pages.blueprint,
     admin_mail_pages.blueprint,
+    policies.blueprint,
+    consents.blueprint,
+    policy_pages.blueprint,
 )
 
 BODY_TIME = 20  # seconds in which a body must have arrived
@@ -151,6 +158,7 @@ def create_app() -> Quart:
     kept.install(app)
     security.install(app)
     session.install(app)
+    counting.install(app)
     app.before_serving(_start)
     app.while_serving(_keep_secrets)
     app.before_serving(live.open_hub)

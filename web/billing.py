@@ -20,6 +20,7 @@ from core.billing.taking_up import Known
 from core.database import transaction
 from core.direct import direct
 from core.errors import ClofyError, InvalidInput, Unavailable
+from core.privacy import engagements
 from core.settings import settings
 from web.callers import caller
 from web.inputs import Input, Line, body_limit, takes
@@ -74,6 +75,7 @@ def listed_bundles() -> list[dict[str, Any]]:
 async def buy(data: NewPurchase) -> ResponseReturnValue:
     """Begin a purchase; the same Idempotency-Key gets the same one, and its page is made when Stripe answers."""
     key = attempt_key() or str(uuid4())
+    await engagements.check_agreed(account_id=g.account.id, now=datetime.now(UTC))
     tried = await limits.admit(purchases.BEGIN, account=str(g.account.id), ip="")
     async with transaction() as session:
         purchase = await purchases.start(

@@ -1,5 +1,6 @@
 """Services, consultations, questions."""
 
+from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from core.consultations import catalogue, conversation, queries
 from core.database import transaction
 from core.direct import Direct, direct
 from core.errors import InvalidInput
+from core.privacy import engagements
 from web.inputs import Input, takes
 from web.openapi import AFTER_ID, answers, query
 from web.replay import once
@@ -100,6 +102,7 @@ async def receipt(message_id: UUID) -> ResponseReturnValue:
 @takes(NewQuestion)
 async def ask(consultation_id: UUID, data: NewQuestion) -> ResponseReturnValue:
     """Take a question: 202 with the job to watch; 402 where the credits do not reach."""
+    await engagements.check_agreed(account_id=g.account.id, now=datetime.now(UTC))
 
     async def create(unit: Direct) -> dict[str, Any]:
         asked = await conversation.ask(

@@ -6,8 +6,6 @@ from quart.globals import request_ctx
 from core.accounts import browsers
 from web.security import set_cookie, site
 
-KEPT = 365 * 24 * 3600  # seconds
-
 
 def _cookie() -> str:
     return f"{site().session_cookie}-known"
@@ -23,7 +21,7 @@ def known_browser(email: str) -> str:
 
 
 def make_known(response: Response, email: str) -> None:
-    set_cookie(response, _cookie(), browsers.make(email), max_age=KEPT)
+    set_cookie(response, _cookie(), browsers.make(email), max_age=int(browsers.KNOWN_FOR.total_seconds()))
 
 
 async def remember(response: Response) -> Response:

@@ -29,6 +29,11 @@ WORDS: dict[str, Callable[[Facts], Said]] = {
     "receipt": _of_purchase("Credits bought", "{credits} credits for {amount}. The receipt is among your receipts."),
     "refund_sent": _of_purchase("Refund on its way", "{amount} for {bundle_name} go back to how you paid."),
     "refund_failed": _of_purchase("Refund did not go through", "{amount} for {bundle_name} could not be paid back."),
+    "policy_change": lambda facts: (
+        f"{facts['document']}: a {'change that matters' if facts['weight'] == 'material' else 'small change'}",
+        f"From {facts['effective']}: {facts['summary']}",
+        facts["path"],
+    ),
     "payment_failed": _of_purchase("Payment did not go through", "{amount} for {bundle_name}. Nothing was charged."),
     "dispute_opened": _of_purchase("Your bank questions a payment", "{amount} for {bundle_name}."),
     "security_change": lambda facts: ("How you sign in has changed", facts["what"], "/security"),

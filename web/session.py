@@ -21,6 +21,7 @@ from web.callers import client_ip
 
 MARK = "clofy_permission"
 ENROLLING_MARK = "clofy_enrolling"
+FORM_MARK = "clofy_form"
 FRESH_FOR = timedelta(minutes=30)
 FORWARDING_HEADERS = ("X-Azure-FDID", "X-Forwarded-For", "Forwarded", "Via")
 
@@ -118,6 +119,12 @@ def enrolling(function: F) -> F:
     return function
 
 
+def plain_form(function: F) -> F:
+    """For a form that is sent without a script of ours: its CSRF token comes in the field `csrf_token`."""
+    setattr(function, FORM_MARK, True)
+    return function
+
+
 def admin_only(function: F) -> F:
     """For admins; to others who are signed in it is not there."""
     return _mark(function, Permission.ADMIN)
@@ -194,8 +201,14 @@ def refuse_while_closing(account: SignedIn, endpoint: str) -> None:
 class Guard:
     """Checks every request and every socket before its route, in one place."""
 
-    def __init__(self, site: security.Site, permissions: dict[str, Permission], enrolling: frozenset[str]) -> None:
-        self.site, self.permissions, self.enrolling = site, permissions, enrolling
+    def __init__(
+        self,
+        site: security.Site,
+        permissions: dict[str, Permission],
+        enrolling: frozenset[str],
+        forms: frozenset[str],
+    ) -> None:
+        self.site, self.permissions, self.enrolling, self.forms = site, permissions, enrolling, forms
 
     async def check_request(self) -> None:
         request = request_ctx.request
@@ -215,7 +228,10 @@ class Guard:
         await self._identify(request, permission)
         if request.method not in security.SAFE_METHODS:
             security.check_origin(self.site, request.headers)
-            security.check_csrf(self.site, request)
+            token = request.headers.get("X-CSRF-Token", "")
+            if not token and request.endpoint in self.forms:
+                token = (await request.form).get("csrf_token", "")
+            security.check_csrf(self.site, request, token)
 
     async def check_websocket(self) -> None:
         websocket = websocket_ctx.websocket
@@ -240,6 +256,7 @@ def install(app: Quart) -> None:
     """Guard all routes of the application; call it when all are there."""
     views = app.view_functions.items()
     enrolls = frozenset(endpoint for endpoint, view in views if getattr(view, ENROLLING_MARK, False))
-    guard = Guard(app.extensions["site"], permissions_of(app), enrolls)
+    forms = frozenset(endpoint for endpoint, view in views if getattr(view, FORM_MARK, False))
+    guard = Guard(app.extensions["site"], permissions_of(app), enrolls, forms)
     app.before_request(guard.check_request)
     app.before_websocket(guard.check_websocket)

@@ -23,6 +23,7 @@ from workers import (  # noqa: F401  # registers their tasks
     letters,
     mail,
     media,
+    policies,
     purge,
     receipts,
     requests,

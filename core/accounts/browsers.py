@@ -6,11 +6,13 @@ that a stranger who uses up the tries for an account does not keep its owner out
 
 import base64
 import secrets
+from datetime import timedelta
 
 from core.accounts.addresses import parse_address
 from core.errors import InvalidInput
 from core.secrets import is_signed, sign
 
+KNOWN_FOR = timedelta(days=365)  # from its last page that was opened signed in
 MARK = 22  # characters of 128 random bits
 
 

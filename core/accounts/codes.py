@@ -189,6 +189,13 @@ async def forget(session: AsyncSession, *, account_id: UUID, purpose: str | None
     await session.execute(of_account.where(AccountCode.purpose == purpose) if purpose else of_account)
 
 
+async def agreed_with(session: AsyncSession, *, account_id: UUID, password_hash: str) -> str | None:
+    """The texts that the registration with this password agreed to."""
+    mine = (AccountCode.account_id == account_id, AccountCode.password_hash == password_hash)
+    said = select(AccountCode.policies).where(*mine, AccountCode.policies.is_not(None))
+    return await session.scalar(said.order_by(AccountCode.created_at.desc()).limit(1))
+
+
 async def latest_registration(
     session: AsyncSession, *, account_id: UUID, browser: str, purpose: str = VERIFY_EMAIL
 ) -> Registration | None:

@@ -64,6 +64,14 @@ async def admins(session: AsyncSession) -> list[Account]:
     return list(await session.scalars(query.order_by(Account.id)))
 
 
+async def next_reachable(session: AsyncSession, *, after: UUID | None, limit: int) -> list[Account]:
+    """The next accounts, by id, that may be written to on our own account."""
+    query = select(Account).where(Account.email_verified_at.is_not(None), Account.disabled_at.is_(None))
+    if after is not None:
+        query = query.where(Account.id > after)
+    return list(await session.scalars(query.order_by(Account.id).limit(limit)))
+
+
 async def change_account(session: AsyncSession, *, account_id: UUID, changes: dict[str, Any]) -> Account:
     """Set name or company, and nothing else."""
     assert CHANGEABLE.issuperset(changes)

@@ -1,5 +1,6 @@
 """Becoming known: register, prove the address, ask for the code again. No answer tells whether an address is known."""
 
+from collections.abc import Awaitable, Callable
 from datetime import date
 from uuid import UUID
 
@@ -54,6 +55,7 @@ async def register(
     name: str,
     company: str | None,
     birth_date: date,
+    policies: str | None = None,
     browser: str,
     today: date,
     caller: Caller,
@@ -63,6 +65,7 @@ async def register(
     For both the same is done: rows that live as long as a code, one mail, as often as codes are sent.
 
     birth_date: decides and is kept nowhere
+    policies: the versions of our texts that are agreed to; given to `verify` with the code
     browser: the cookie that tells this browser from another one
     Opens its own transaction, after the hash: that is awaited with no connection held.
     Raises TooYoung, InvalidInput, TooManyTries, Busy. A second registration of an unproven address stands beside the
@@ -72,7 +75,7 @@ async def register(
     address = parse_address(email)
     await limits.admit(limits.MAILS, account=None, ip=caller.ip)
     await check_password(password, about=(address.email, name, company))
-    wanted = Registration(password_hash=await hash_password(password), name=name, company=company)
+    wanted = Registration(await hash_password(password), name, company, policies)
     async with transaction() as session:
         known = await _proven_account(session, address)
         account_id = None if known else await _unproven_account(session, address=address, wanted=wanted)
@@ -153,17 +156,24 @@ def _nothing_of(wanted: Registration) -> Registration:
     return Registration(password_hash="-" * len(wanted.password_hash), name="-" * len(wanted.name), company=None)
 
 
-async def verify(*, email: str, code: str, browser: str, caller: Caller) -> None:
+Agreed = Callable[[AsyncSession, UUID, str | None], Awaitable[None]]
+
+
+async def verify(*, email: str, code: str, browser: str, caller: Caller, agreed: Agreed | None = None) -> None:
     """Prove an address by its code. Raises WrongCode, the same for an unknown address, and TooManyTries.
 
     What was asked for by the registration that this code belongs to takes effect; sessions and codes from before end.
+    agreed: is told the account and the texts that were agreed to, in the same transaction
     """
     address = parse_address(email)
     of_account = None if codes.is_long(code) else address.key
     tried = await limits.admit(limits.CODE_GUESSES, account=of_account, ip=caller.ip)
     async with transaction() as session:
-        account_id = await _try_code(session, address=address, code=code, browser=browser)
-        if account_id is not None:
+        proven = await _try_code(session, address=address, code=code, browser=browser)
+        account_id = proven[0] if proven else None
+        if proven is not None:
+            if agreed is not None:
+                await agreed(session, *proven)
             await limits.succeeded(session, tried)
             await audit.note(session, Action.EMAIL_VERIFIED, account_id=account_id, caller=caller)
         else:
@@ -175,7 +185,10 @@ async def verify(*, email: str, code: str, browser: str, caller: Caller) -> None
     logger.info("email_verified", account_id=str(account_id))
 
 
-async def _try_code(session: AsyncSession, *, address: Address, code: str, browser: str) -> UUID | None:
+async def _try_code(
+    session: AsyncSession, *, address: Address, code: str, browser: str
+) -> tuple[UUID, str | None] | None:
+    """The account that is proven now, and the texts that its registration agreed to."""
     unproven = (Account.email_key == address.key, Account.email_verified_at.is_(None), Account.disabled_at.is_(None))
     account = await session.scalar(select(Account).where(*unproven).with_for_update())
     if account is None:
@@ -186,7 +199,7 @@ async def _try_code(session: AsyncSession, *, address: Address, code: str, brows
     account.password_hash, account.name, account.company = proven.password_hash, proven.name, proven.company
     account.email_verified_at = func.now()
     await end_all_sessions(session, account_id=account.id)
-    return account.id
+    return account.id, proven.policies
 
 
 async def resend_code(*, email: str, browser: str, caller: Caller) -> UUID:
@@ -208,6 +221,7 @@ async def resend_code(*, email: str, browser: str, caller: Caller) -> UUID:
 
 async def send_code_for(session: AsyncSession, *, account: Account, browser: str) -> None:
     """Mail a code to who has just given the right password of an unproven account. The caller holds its row lock."""
-    wanted = Registration(password_hash=account.password_hash, name=account.name, company=account.company)
+    agreed = await codes.agreed_with(session, account_id=account.id, password_hash=account.password_hash)
+    wanted = Registration(account.password_hash, account.name, account.company, agreed)
     address = Address(email=account.email, key=account.email_key)
     await _mail_code(session, account_id=account.id, address=address, browser=browser, wanted=wanted)

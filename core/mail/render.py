@@ -28,6 +28,7 @@ SUBJECTS = {
     "refund_sent": "Your refund is on its way",
     "refund_failed": "Your refund did not go through",
     "payment_failed": "Your payment did not go through",
+    "policy_change": "{document}: a change from {effective}",
     "security_change": "A change to how you sign in",
     "new_browser": "A sign-in in a new browser",
     "sign_in_code": "Your code to sign in",

@@ -20,6 +20,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "refund_sent": _MONEY,
     "refund_failed": _MONEY,
     "payment_failed": _MONEY,
+    "policy_change": ("document", "summary", "effective", "weight", "path"),
     "dispute_opened": _MONEY,
     "security_change": ("what",),
     "new_browser": ("ip", "user_agent"),

@@ -68,7 +68,11 @@ OWNED = {
     "request_id",
 }
 OF_TEAMS = {"team_id", "invitation_id"}
-OF_ALL = {"slug", "version", "name", "block", "author", "tag", "topic", "token", "post_id"}
+OF_ALL = {"slug", "version", "name", "block", "author", "tag", "topic", "token", "post_id"} | {
+    "document",
+    "edition",
+    "purpose",
+}
 OF_ADMINS = {"hold_id", "account_id", "media_id", "revision_id", "announcement_id", "mail_id"}  # in their routes alone
 BODIES: dict[str, dict[str, Any]] = {  # what gets behind the check of the fields, where it comes before the look
     "consultations.ask": {"text": "Why?"},
@@ -187,6 +191,9 @@ async def make_somebody(role: str, *, teams: bool = True) -> Somebody:
         "topic": "announcements",
         "token": "none",
         **of_teams,
+        "document": "terms",
+        "edition": 1,
+        "purpose": "analytics",
     }
     return Somebody(owner, {name: str(value) for name, value in things.items()})
 

@@ -4,6 +4,7 @@ Who is not signed in is sent to /sign-in by web/errors.py, and back from there.
 """
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from uuid import UUID
 
 from quart import Blueprint, Response, g, redirect, render_template, request
@@ -13,6 +14,7 @@ from core.accounts.codes import is_long
 from core.database import transaction
 from core.errors import NotFound
 from core.mail import queries
+from core.privacy import engagements
 from web.known import remember
 from web.pages import admin_context, context, statement_context
 from web.pages.assets import assets, static_url
@@ -63,7 +65,9 @@ async def service(slug: str) -> ResponseReturnValue:
 @anyone
 async def register() -> ResponseReturnValue:
     next_path = local_path(request.args.get("next"), otherwise="")
-    return await page("register.html", {"next": next_path})
+    agreed = await engagements.agreed_by_registering(now=datetime.now(UTC))
+    facts = {"next": next_path, "agreed": {one.document.value: one for one in agreed}}
+    return await page("register.html", {**facts, "policies": engagements.written(agreed)})
 
 
 @blueprint.get("/verify")

@@ -17,7 +17,12 @@ from core.credits import ledger
 from core.database import transaction
 from core.errors import NotFound
 from core.notices import inbox
-from web import accounts, billing, credits  # noqa: A004  # the noun of the house
+from core.privacy import engagements
+from core.privacy.consent_models import Purpose
+from core.privacy.consents import WORDS, Choice
+from core.privacy.engagements import Question
+from core.privacy.policy_models import Deed
+from web import accounts, billing, consents, credits  # noqa: A004  # the noun of the house
 from web.pages import shapes
 from web.security import csrf_token, nonce
 from web.shapes import (
@@ -39,17 +44,47 @@ async def common() -> shapes.Common:
     account = g.get("account")
     has: CreditFacts | None = None
     unread = 0
+    chosen: Choice | None = None
     if account is not None:
         async with transaction() as session:
             has = cast("CreditFacts", await credits.facts(session, account_id=account.id))
             unread = await inbox.unread(session, account_id=account.id)
+            chosen = await consents.kept(session, account.id)
+    g.consent = consents.standing(chosen)  # web/counting.py reads it
     path = request.full_path if request.query_string else request.path
     shown: AccountFacts | None = None
     if account is not None:
         shown = {"id": account.id, "name": account.name, "email": account.email, "role": account.role}
-    facts = {"account": shown, "credits": has, "unread": unread, "path": path}
-    facts["closing_at"] = account.closing_at if account is not None else None
+    facts = {
+        "account": shown,
+        "credits": has,
+        "unread": unread,
+        "path": path,
+        "closing_at": account.closing_at if account is not None else None,
+        "consent": g.consent,
+        "asked": WORDS[Purpose.ANALYTICS],
+        "policy": None if account is None else await _policy_question(account.id),
+    }
     return cast("shapes.Common", {"nonce": nonce(), "csrf_token": csrf_token(), **facts})
+
+
+async def _policy_question(account_id: UUID) -> Question | None:
+    """The first change of our documents that is to be answered; that it was shown is written down."""
+    now = datetime.now(UTC)
+    first = next(iter(await engagements.questions(account_id=account_id, now=now)), None)
+    if first is not None and not first.shown:
+        version = first.version
+        async with transaction() as session:
+            await engagements.note(
+                session,
+                Deed.SHOWN,
+                account_id=account_id,
+                document=version.document,
+                number=version.number,
+                via="page",
+                now=now,
+            )
+    return first
 
 
 def _bundles() -> list[BundleFacts]:

@@ -4,6 +4,8 @@ from datetime import datetime
 from typing import TypedDict
 
 from core.credits.ledger import Expiry
+from core.privacy.consents import Standing
+from core.privacy.engagements import Question
 from web.shapes import AccountFacts, BundleFacts, ConsultationFacts, CreditFacts, PurchaseFacts, ServiceFacts
 
 
@@ -17,6 +19,9 @@ class Common(TypedDict):
     unread: int  # notices
     closing_at: datetime | None  # when the account is to be erased, if it is
     path: str  # of this request, with its query: where to come back to after signing in
+    consent: Standing
+    asked: str  # the words of the question about analytics
+    policy: Question | None  # a change of our documents that is to be answered
 
 
 class HomeFacts(TypedDict):

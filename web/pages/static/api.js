@@ -21,6 +21,7 @@ async function fetchToken() {
 const ELSEWHERE = {
   "sign-in-again": () => `/sign-in?again&next=${encodeURIComponent(location.pathname + location.search)}`,
   "second-factor-needed": () => "/security",
+  "not-agreed": () => "/account/policies",
 };
 
 async function problemOf(answer) {
