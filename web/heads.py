@@ -40,8 +40,8 @@ class BoundedHeads(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if self.transport.is_closing():
-            return
+        if self.transport.is_closing() or self.transport.get_protocol() is not self:
+            return  # the second: it has become a socket, which is no longer ours
         if self._reading:
             # It has not come to its end with these bytes: all of them are its own, but for the end of the one before.
             self._bytes += len(data)

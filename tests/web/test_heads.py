@@ -91,3 +91,13 @@ async def test_who_does_not_go_on_is_let_go(served: Served) -> None:
     assert [one[0].split()[1] for one in (nothing, half)] == [b"408", b"408"]
     assert after_one[0].split()[1] == b"200"
     assert all(took < heads.PATIENCE + 5 for _, took in (nothing, half, after_one))
+
+
+async def test_a_socket_on_a_fresh_connection_is_answered(served: Served) -> None:
+    """The head is the whole request then; who is not signed in is refused by the application, not by a closed line."""
+    fields = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    host = urlsplit(served.url).netloc
+    head = f"GET /live HTTP/1.1\r\nHost: {host}\r\nOrigin: {served.url}\r\n{fields}{key}\r\n"
+
+    assert (await answer(served, head.encode())).startswith(b"HTTP/1.1 403")
