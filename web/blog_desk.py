@@ -158,6 +158,16 @@ async def move(post_id: UUID, data: NewState) -> ResponseReturnValue:
         return _with_version(await desk_post(session, moved))
 
 
+@blueprint.delete("/posts/<uuid:post_id>/schedule")
+@admin_only
+@answers(DeskPost)
+async def call_off(post_id: UUID) -> ResponseReturnValue:
+    """Do not publish at the time that was chosen; what is public stays as it is. Doing it again changes nothing."""
+    async with transaction() as session:
+        left = await posts.call_off(session, post_id, now=datetime.now(UTC))
+        return _with_version(await desk_post(session, left))
+
+
 @blueprint.get("/posts/<uuid:post_id>/revisions")
 @admin_only
 @answers(RevisionRows)

@@ -12,7 +12,7 @@ from sqlalchemy.orm import load_only
 
 from core.blog import front_matter, gate
 from core.blog.front_matter import Source
-from core.blog.models import BlogStamp, Post, PostPage, PostSlug
+from core.blog.models import BlogStamp, Post, PostPage, PostSlug, PostState
 from core.blog.rendering import RENDERER, Rendered, render, sanitise
 from core.direct import Hot, direct
 from core.errors import ClofyError, Kind, NotFound
@@ -35,6 +35,21 @@ class SlugTaken(ClofyError):
 class Found:
     page: PostPage
     excerpt: str  # words, not HTML
+
+
+@dataclass(frozen=True)
+class Public:
+    """Where a post is to be read, and as what it was published."""
+
+    slug: str
+    state: PostState
+
+
+async def public_of(session: AsyncSession, post_id: UUID) -> Public | None:
+    """What is public of a post, whatever state it is in for its editors."""
+    query = select(PostPage.slug, PostPage.listed).where(PostPage.post_id == post_id)
+    found = (await session.execute(query)).one_or_none()
+    return found and Public(found.slug, PostState.PUBLISHED if found.listed else PostState.UNLISTED)
 
 
 async def take_slug(session: AsyncSession, post_id: UUID, slug: str) -> None:

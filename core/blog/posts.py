@@ -39,12 +39,6 @@ class NotReady(ClofyError):
     shown = ("findings",)
 
 
-class NotFromHere(ClofyError):
-    """A post in this state does not go there."""
-
-    kind = Kind.CONFLICT
-
-
 @dataclass(frozen=True)
 class Draft:
     """A post with the text of its latest revision, and what keeps it from being published."""
@@ -114,7 +108,7 @@ async def move(
 ) -> Post:
     """Bring a post to a state; where it is already, with this very text, nothing happens.
 
-    at: when, for SCHEDULED; in the future
+    at: when, for SCHEDULED; in the future. What is public of the post stays as it is until then.
     Raises NotFound, EditedMeanwhile (the text is not the one that was looked at), NotReady, InvalidInput.
     """
     if (at is not None) != (to is PostState.SCHEDULED):
@@ -129,10 +123,10 @@ async def move(
         draft = await look(session, post)
         if draft.findings:
             raise NotReady(findings=draft.findings)
-        await pages.take_slug(session, post.id, draft.source.slug)
         if to is PostState.SCHEDULED:
-            await _schedule(session, post, at)
+            await _schedule(session, post, draft, at)
         else:
+            await pages.take_slug(session, post.id, draft.source.slug)
             await _publish(session, post, draft, listed=to is PostState.PUBLISHED, now=now)
     elif post.state != to:
         await pages.withdraw(session, post.id)
@@ -142,23 +136,34 @@ async def move(
     return post
 
 
+async def call_off(session: AsyncSession, post_id: UUID, *, now: datetime) -> Post:
+    """Take its time away from a scheduled post; what is public of it stays as it is. Twice changes nothing.
+
+    Raises NotFound.
+    """
+    post = await _locked(session, post_id)
+    if post.state == PostState.SCHEDULED:
+        await _unschedule(session, post, now=now)
+    return post
+
+
 async def publish_due(session: AsyncSession, post_id: UUID, *, now: datetime) -> bool:
     """Publish what was scheduled, as it is when its time has come; returns whether this call did it.
 
-    One that was changed since, and is no longer fit for it, goes back to review.
+    One that was changed since, and is no longer fit for it, is called off.
     """
     post = await session.get(Post, post_id, with_for_update=True)
     if post is None or post.state != PostState.SCHEDULED or post.scheduled_at is None or post.scheduled_at > now:
         return False
     draft = await look(session, post)
-    is_ready = not draft.findings
-    if is_ready:
-        await pages.take_slug(session, post.id, draft.source.slug)
-        await _publish(session, post, draft, listed=True, now=now)
-    post.state = PostState.PUBLISHED if is_ready else PostState.REVIEW
-    post.scheduled_at, post.updated_at = None, now
+    if draft.findings:
+        await _unschedule(session, post, now=now)
+        return False
+    await pages.take_slug(session, post.id, draft.source.slug)
+    await _publish(session, post, draft, listed=True, now=now)
+    post.state, post.scheduled_at, post.updated_at = PostState.PUBLISHED, None, now
     await session.flush()
-    return is_ready
+    return True
 
 
 async def look(session: AsyncSession, post: Post) -> Draft:
@@ -244,10 +249,12 @@ async def _add(session: AsyncSession, post: Post, *, source: str, made_by: UUID)
     await session.flush()
 
 
-async def _schedule(session: AsyncSession, post: Post, at: datetime | None) -> None:
+async def _schedule(session: AsyncSession, post: Post, draft: Draft, at: datetime | None) -> None:
     """A job for each time that is chosen: one that was given up for another time finds nothing to do."""
     assert at is not None
-    await pages.withdraw(session, post.id)
+    if await pages.public_of(session, post.id) is None:
+        # A public post gets a new address when that is published: it would lead to the old one for ever until then.
+        await pages.take_slug(session, post.id, draft.source.slug)
     await jobs.enqueue(
         session,
         TaskName.PUBLISH_POST,
@@ -255,6 +262,14 @@ async def _schedule(session: AsyncSession, post: Post, at: datetime | None) -> N
         key=f"publish:{post.id}:{at.isoformat()}",
         delay=at - await jobs.now_of(session),
     )
+
+
+async def _unschedule(session: AsyncSession, post: Post, *, now: datetime) -> None:
+    """Back to what the public sees of it, or to review."""
+    public = await pages.public_of(session, post.id)
+    post.state = PostState.REVIEW if public is None else public.state
+    post.scheduled_at, post.updated_at = None, now
+    await session.flush()
 
 
 async def _publish(session: AsyncSession, post: Post, draft: Draft, *, listed: bool, now: datetime) -> None:

@@ -55,11 +55,13 @@ async def comments() -> ResponseReturnValue:
 async def editor(post_id: UUID) -> ResponseReturnValue:
     async with transaction() as session:
         draft = await posts.look(session, await posts.get(session, post_id))
+        public = await pages.public_of(session, post_id)
     revisions = await blog_desk.revision_rows(post_id, limit=REVISIONS)
     return await page(
         "blog_editor.html",
         {
             "post": blog_desk.shown(draft),
+            "public": public,
             "html": draft.rendered.html,
             "words": STATE_WORDS,
             "revisions": revisions,

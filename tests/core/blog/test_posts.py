@@ -234,6 +234,57 @@ async def test_a_scheduled_post_is_published_when_its_time_has_come_and_once(edi
     assert isinstance(await page_of(slug), PostPage)
 
 
+async def test_what_is_public_stays_as_it_is_until_the_time_of_what_follows_it(editor: UUID) -> None:
+    old, new = f"as-it-is-{uuid4().hex}", f"as-it-will-be-{uuid4().hex}"
+    post = await make_post(source(slug=old, title="As it is"), editor, to=PostState.UNLISTED)
+    await save(post, source(slug=new, title="As it will be"), 1, editor)
+    at = datetime.now(UTC) + timedelta(days=1)
+
+    await move(post, PostState.SCHEDULED, at=at, version=2)
+
+    assert (await page_of(old)).title == "As it is"
+    with pytest.raises(NotFound):
+        await page_of(new)
+    async with transaction() as session:
+        assert not await posts.publish_due(session, post.id, now=at - timedelta(seconds=1))
+        assert await posts.publish_due(session, post.id, now=at)
+    assert await state_of(post) == PostState.PUBLISHED
+    assert (await page_of(old)).slug == (await page_of(new)).slug == new
+    assert (await page_of(new)).title == "As it will be"
+
+
+@pytest.mark.parametrize("public", [PostState.PUBLISHED, PostState.UNLISTED])
+async def test_who_calls_a_time_off_leaves_public_what_was(editor: UUID, public: PostState) -> None:
+    slug = f"stays-{uuid4().hex}"
+    post = await make_post(source(slug=slug), editor, to=public)
+    await save(post, source(slug=slug, title="Not yet"), 1, editor)
+    at = datetime.now(UTC) + timedelta(days=1)
+    await move(post, PostState.SCHEDULED, at=at, version=2)
+
+    for _ in range(2):
+        async with transaction() as session:
+            await posts.call_off(session, post.id, now=datetime.now(UTC))
+
+    async with transaction() as session:
+        assert not await posts.publish_due(session, post.id, now=at)
+    assert await state_of(post) == public
+    assert (await page_of(slug)).title != "Not yet"
+
+
+async def test_a_public_post_whose_next_text_became_unfit_keeps_its_page(editor: UUID) -> None:
+    slug = f"unfit-{uuid4().hex}"
+    post = await make_post(source(slug=slug), editor, to=PostState.PUBLISHED)
+    at = datetime.now(UTC) + timedelta(days=1)
+    await move(post, PostState.SCHEDULED, at=at)
+    await save(post, source(slug=slug, body="![](/media/a.webp)"), 1, editor)
+
+    async with transaction() as session:
+        assert not await posts.publish_due(session, post.id, now=at)
+
+    assert await state_of(post) == PostState.PUBLISHED
+    assert "img" not in (await page_of(slug)).html
+
+
 async def test_what_was_called_off_is_not_published_and_what_became_unfit_goes_back_to_review(editor: UUID) -> None:
     slug = f"off-{uuid4().hex}"
     post = await make_post(source(slug=slug), editor, to=PostState.DRAFT)

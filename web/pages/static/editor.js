@@ -170,6 +170,15 @@ async function moveTo(to) {
 for (const button of document.querySelectorAll("[data-to]")) {
   button.addEventListener("click", () => moveTo(button.dataset.to));
 }
+document.querySelector("[data-call-off]")?.addEventListener("click", async () => {
+  if (!(await save())) return;
+  try {
+    await call("DELETE", `${path}/schedule`);
+    location.reload();
+  } catch (error) {
+    tell(error);
+  }
+});
 for (const button of document.querySelectorAll("[data-restore]")) {
   button.addEventListener("click", async () => {
     if (!(await save())) return;
