@@ -8,7 +8,7 @@ from typing import Any
 
 import uvloop
 
-from bench import accounts, blog, crediting, statements, streams, ttft, uploads
+from bench import accounts, blog, crediting, export, statements, streams, ttft, uploads
 from bench.figures import rounded
 from bench.machine import FRONT
 
@@ -20,6 +20,7 @@ PARTS = {
     "crediting": crediting,
     "blog": blog,
     "accounts": accounts,
+    "export": export,
     "uploads": uploads,
 }
 

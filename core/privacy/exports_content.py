@@ -26,7 +26,7 @@ from core.privacy.registry import Table
 from core.privacy.tables import TABLES
 from core.settings import settings
 
-AT_A_TIME = 50  # messages that are fetched of the consultations: a few hundred kilobytes
+AT_A_TIME = 500  # messages that are fetched of the consultations: half a megabyte, as a rule
 OTHER_STEPS = 3  # consultations, receipts, pictures
 
 

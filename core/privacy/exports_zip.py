@@ -10,7 +10,7 @@ from datetime import datetime
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
 PIECE = 512 * 1024  # bytes that are compressed at a time
-PARTS = 4  # of about so many bytes each, that wait to be taken
+PARTS = 16  # of so many bytes each at most, that wait to be taken: what is made while a block is sent
 LEVEL = 1  # zlib's fastest: texts shrink to a third, and what is faster does not shrink
 
 
@@ -48,12 +48,12 @@ class Entry:
         self._size += len(data)
         self.raw += len(data)
         if self._size >= PIECE:
-            await self.flush()
+            await self._write(self.rest())
 
-    async def flush(self) -> None:
-        if self._size:
-            piece, self._held, self._size = b"".join(self._held), [], 0
-            await self._write(piece)
+    def rest(self) -> bytes:
+        """What was written and is not compressed yet."""
+        piece, self._held, self._size = b"".join(self._held), [], 0
+        return piece
 
 
 class Zip:
@@ -80,10 +80,13 @@ class Zip:
             await asyncio.to_thread(opened.write, piece)
             await self._hand_on()
 
+        def finish() -> None:
+            opened.write(entry.rest())
+            opened.close()
+
         entry = Entry(write)
         yield entry
-        await entry.flush()
-        await asyncio.to_thread(opened.close)
+        await asyncio.to_thread(finish)
         await self._hand_on()
 
     async def add(self, name: str, content: bytes) -> None:
