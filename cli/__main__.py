@@ -11,7 +11,7 @@ from uuid import UUID
 
 from sqlalchemy import select
 
-from cli import accounts, doctor, erasures, policies, restore, seeds
+from cli import accounts, doctor, erasures, policies, purging, restore, seeds
 from core import jobs, secrets
 from core.database import statement, transaction
 from core.direct import close_connections
@@ -66,6 +66,7 @@ def arguments() -> argparse.Namespace:
     commands.add_parser("health", help="whether this container's worker is alive").add_argument("worker", nargs="?")
     about_erasures = commands.add_parser("erasures", help="accounts that are to be erased")
     about_erasures.add_argument("which", nargs="?", choices=["list", "due", "stuck"], default="list")
+    purging.describe(commands)
     about_jobs = commands.add_parser("jobs", help="jobs that were given up").add_subparsers(dest="verb", required=True)
     about_jobs.add_parser("dead", help="list them")
     about_jobs.add_parser("counts", help="how many wait, run, are dead in each queue")
@@ -105,6 +106,8 @@ async def run(given: argparse.Namespace) -> int:
             await accounts.change(given.verb, email=given.email, reason=given.reason)
         elif given.command == "erasures":
             await erasures.show(given.which)
+        elif given.command in ("purge", "holds"):
+            return await purging.answer(given)
         elif given.verb == "dead":
             await show_dead()
         elif given.verb == "counts":

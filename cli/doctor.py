@@ -11,7 +11,7 @@ from alembic.script import ScriptDirectory
 from redis.asyncio import Redis
 from sqlalchemy import func, select, text
 
-from core import database
+from core import database, jobs
 from core.billing.invariants import ALL
 from core.billing.models import Purchase, Reconciliation
 from core.credits import invariants
@@ -21,12 +21,13 @@ from core.jobs import Job
 from core.mail import smtp
 from core.mail.deliveries import Outgoing
 from core.mail.render import render
-from core.privacy import policies
+from core.privacy import canaries, policies, purge, purge_receipts
 from core.settings import settings
 
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
 PATIENCE = 60  # seconds for one check; those of the ledger read its tables whole
 DEAD_FOR = timedelta(days=1)  # by then an operator should have looked at what was given up
+PURGED_WITHIN = timedelta(hours=3)  # beat has it run each hour
 COMPARED_WITHIN = timedelta(hours=3)  # beat compares with Stripe each hour
 
 Findings = list[str]  # nothing: it holds
@@ -79,6 +80,21 @@ async def documents_are_published() -> Findings:
         return [f"{one}: python -m cli policies publish" for one in await policies.unpublished(session)]
 
 
+async def nothing_is_kept_too_long() -> Findings:
+    """As the hourly purge sees it; a house that is younger than its hour has no receipt yet."""
+    async with transaction() as session:
+        now = await jobs.now_of(session)
+        late = await purge.overdue(session, now=now)
+        canaries_late = await canaries.waiting_too_long(session, now=now)
+        last = await purge_receipts.last_at(session)
+    found = [f"rows of {table} should have gone by {due_at:%Y-%m-%d %H:%M} UTC" for table, due_at in late.items()]
+    if canaries_late:
+        found.append(f"{canaries_late} canaries should be gone")
+    if last is not None and last < now - PURGED_WITHIN:
+        found.append(f"the purge came to its end the last time at {last:%Y-%m-%d %H:%M} UTC")
+    return found
+
+
 CHECKS: dict[str, Callable[[], Awaitable[Findings]]] = {
     "PostgreSQL answers": postgres_answers,
     "Redis answers": redis_answers,
@@ -86,6 +102,7 @@ CHECKS: dict[str, Callable[[], Awaitable[Findings]]] = {
     "our documents say what is published": documents_are_published,
     "no job was given up more than a day ago": nothing_lies_dead,
     "Stripe's books were compared with ours within three hours": stripe_was_compared,
+    "nothing is kept for longer than its term": nothing_is_kept_too_long,
 }
 
 

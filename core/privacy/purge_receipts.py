@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core import secrets
@@ -79,6 +79,11 @@ async def write(
 
 def _is_ours(one: PurgeReceipt) -> bool:
     return hmac.compare_digest(hash_of(one), one.hash) and secrets.is_signed(PURPOSE + one.hash, one.signature)
+
+
+async def last_at(session: AsyncSession) -> datetime | None:
+    """When the purge came to its end the last time."""
+    return await session.scalar(select(func.max(PurgeReceipt.ended_at)))
 
 
 async def verify(session: AsyncSession) -> Verdict:
