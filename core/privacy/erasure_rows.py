@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.accounts.models import Account
 from core.credits import ledger
 from core.credits.models import CreditHold, EntryKind, HoldState
+from core.privacy.erasure_models import AccountErasure
 from core.privacy.registry import KINDS, DataClass, Erasure, Table
 from core.privacy.tables import TABLES
 from core.teams import teams
@@ -31,6 +32,11 @@ WHERE_AN_ADMIN_WAS = """
     update audit_entries set ip = '', user_agent = ''
     where actor_id = :account and account_id is distinct from :account
 """  # when they did something to another's account
+# Of these classes a part is deleted, and the rest stays for a while: what goes is named by itself.
+PARTLY = {
+    DataClass.LOG: "What was kept to give you the same answer twice, and who in a team looked at what is yours",
+    DataClass.REQUEST: "Copies of your data that you asked for",
+}
 FIRST = {"mail_deliveries": MAILS_TO_ADDRESSES, "media": PICTURES_NOBODY_SHOWS}
 
 
@@ -116,7 +122,7 @@ def _told(gone: dict[str, int]) -> list[dict[str, Any]]:
     for name, rows in gone.items():
         by_class.setdefault(BY_NAME[name].of, {})[name] = rows
     return [
-        {"class": kind, "what": KINDS[kind].holds, "rows": sum(by_class[kind].values()), "tables": by_class[kind]}
+        {"class": kind, "what": _named(kind), "rows": sum(by_class[kind].values()), "tables": by_class[kind]}
         for kind in KINDS
         if kind in by_class
     ]
@@ -149,14 +155,26 @@ def _term(table: Table) -> timedelta | None:
 def what_goes() -> list[str]:
     """What is deleted, class by class, for who asks before."""
     classes = {table.of for table in TABLES if table.erasure is Erasure.DELETED}
-    return [KINDS[kind].holds for kind in KINDS if kind in classes]
+    return [_named(kind) for kind in KINDS if kind in classes]
 
 
-def what_stays() -> list[tuple[str, int | None]]:
-    """Why something stays, and for how many days at most; None: as long as what it belongs to is there."""
+def _named(kind: DataClass) -> str:
+    return PARTLY.get(kind, KINDS[kind].holds)
+
+
+async def what_stays(session: AsyncSession, account_id: UUID) -> list[tuple[str, int | None]]:
+    """Why something of theirs stays, and for how many days at most; None: as long as what it belongs to is there."""
     found: dict[str, int | None] = {}
     for table in TABLES:
-        if table.why and table.erasure in (Erasure.BLANKED, Erasure.KEPT):
+        if table.why and table.why not in found and await _has(session, table, account_id):
             term = _term(table)
-            found.setdefault(table.why, term.days if term is not None else None)
+            found[table.why] = term.days if term is not None else None
     return list(found.items())
+
+
+async def _has(session: AsyncSession, table: Table, account_id: UUID) -> bool:
+    """Whether there is a row of theirs; of an erasure there will be one."""
+    if table.name == AccountErasure.__tablename__:
+        return True
+    query = text(f"select exists (select from {table.name} where {table.owner})")  # noqa: S608  # the registry's words
+    return bool(await session.scalar(query, {"account": account_id}))

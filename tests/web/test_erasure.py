@@ -140,9 +140,11 @@ async def test_unused_credits_are_named_with_the_way_to_the_refund(app: Quart, o
 async def test_the_page_says_what_goes_what_stays_and_for_how_long(app: Quart, owner: Owner) -> None:
     page = await text_of(await signed_in(app, owner), "/account/close")
 
-    assert "Books are kept for ten years" in page
-    assert "At most 10 years." in page
-    assert "At most a year." in page
+    assert "The words of your questions" in page
+    assert "A number without name or address" in page
+    assert "Books are kept" not in page  # they have bought nothing
+    assert "at most 10 years" in page
+    assert "at most a year" in page  # of the log: they have signed in
     assert "Erase my account in 7 days" in page
 
 

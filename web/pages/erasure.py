@@ -42,7 +42,7 @@ async def _close(account_id: UUID) -> dict[str, object]:
             "refundable": [billing.described(one) for one in seen if isinstance(one.verdict, Refundable)],
             "teams": await teams.of_account(session, account_id=account_id),
             "goes": erasure_rows.what_goes(),
-            "stays": erasure_rows.what_stays(),
+            "stays": await erasure_rows.what_stays(session, account_id),
             "days": erasure.GRACE.days,
         }
 

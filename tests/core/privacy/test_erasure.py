@@ -382,7 +382,13 @@ async def test_a_last_mail_that_cannot_be_sent_is_forgotten_after_a_week(session
     assert await session.scalar(select(Delivery.id).where(Delivery.key == f"erasure:{made.id}:done")) is None
 
 
-def test_what_goes_and_what_stays_is_told_before() -> None:
+async def test_what_goes_and_what_stays_is_told_before(account_id: UUID, session: AsyncSession) -> None:
+    person = await make_life()
+
+    little = dict(await erasure_rows.what_stays(session, account_id))
+    much = dict(await erasure_rows.what_stays(session, person.id))
+
     assert len(erasure_rows.what_goes()) >= 4
-    why = dict(erasure_rows.what_stays())
-    assert max(days or 0 for days in why.values()) == 3650
+    assert set(little.values()) == {3650, 730}  # the number, and that it was asked for
+    assert little.keys() < much.keys()
+    assert {365, 730, 3650, None} <= set(much.values())
