@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from quart import Blueprint, g, redirect
+from quart import Blueprint, g
 from quart.typing import ResponseReturnValue
 
 from core.database import transaction
@@ -63,11 +63,3 @@ async def link(export_id: UUID) -> ResponseReturnValue:
     now = datetime.now(UTC)
     address = await exports.link(export_id, account_id=g.account.id, now=now, caller=caller())
     return {"url": address, "until": now + exports.LINK_LIVES}
-
-
-@blueprint.get("/account/data/exports/<uuid:export_id>")
-@fresh
-async def download(export_id: UUID) -> ResponseReturnValue:
-    """The same for people: straight to the file, after signing in again where that is needed."""
-    address = await exports.link(export_id, account_id=g.account.id, now=datetime.now(UTC), caller=caller())
-    return redirect(address, code=303)

@@ -90,7 +90,6 @@ NOTHING_THERE = {
     "pages.static": "no such file",
     "media.read": "no such file",
     "exports.link": "no copy was made",
-    "exports.download": "no copy was made",
     "pages.bought": "no purchase is named",
     "pages.month": "nothing was done in that month",
     "admin_privacy.lift_hold": "no such hold",

@@ -16,4 +16,4 @@ news.addEventListener("notices", ({ detail: { unread } }) => {
   say(`${unread} unread ${unread === 1 ? "notice" : "notices"}`);
 });
 
-if (!document.querySelector("[data-composer]")) new Live().open(); // a page with a conversation has a socket of its own
+if (!document.querySelector("[data-composer], [data-copy]")) new Live().open(); // such a page has one of its own
