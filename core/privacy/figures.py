@@ -34,13 +34,13 @@ BASES = {
 
 
 def span(time: timedelta) -> str:
-    """A time in words: days up to a year, months up to two, then years."""
+    """A time in words: days up to a year, months up to two, then years, whose leap days count as none."""
     if time % timedelta(days=1):
         minutes = int(time.total_seconds()) // 60
         return f"{minutes // 60} hours" if minutes % 60 == 0 else f"{minutes} minutes"
-    if time <= YEAR or time % YEAR:
+    years, rest = divmod(time, YEAR)
+    if years < 2 or rest.days > (years + 3) // 4:
         return f"{time.days} day{'s' if time.days != 1 else ''}"
-    years = time // YEAR
     return f"{years} years" if years > 2 else f"{12 * years} months"
 
 
