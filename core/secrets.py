@@ -75,6 +75,8 @@ def current(secret: Secret) -> str:
 
 def valid(secret: Secret) -> tuple[str, ...]:
     """All that are accepted, the one to use first: two while one takes the place of another."""
+    if secret not in settings().needed:
+        raise RuntimeError(f"{secret} is none of {settings().part}'s: core/settings.py says who needs it")
     if not settings().vault_url:
         return settings().given(secret)
     if not _held.versions:

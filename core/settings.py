@@ -28,6 +28,29 @@ class Secret(StrEnum):
     SMTP_PASSWORD = "smtp-password"  # noqa: S105  # a name
 
 
+class Part(StrEnum):
+    """Which process of the house this is. It has the secrets that it needs, and no other."""
+
+    ALL = "all"  # an operator's command line, migrations, tests
+    WEB = "web"
+    WORKER_AI = "worker-ai"
+    WORKER_DEFAULT = "worker-default"
+    WORKER_MEDIA = "worker-media"
+    BEAT = "beat"
+    FLOWER = "flower"
+
+
+NEEDS: dict[Part, frozenset[Secret]] = {
+    Part.ALL: frozenset(Secret),
+    Part.WEB: frozenset({Secret.SECRET_KEY, Secret.FIELD_KEY, Secret.STRIPE_API_KEY, Secret.STRIPE_WEBHOOK_SECRET}),
+    Part.WORKER_AI: frozenset({Secret.SECRET_KEY, Secret.OPENAI_API_KEY}),
+    Part.WORKER_DEFAULT: frozenset(Secret) - {Secret.OPENAI_API_KEY, Secret.STRIPE_WEBHOOK_SECRET},
+    Part.WORKER_MEDIA: frozenset(),
+    Part.BEAT: frozenset(),
+    Part.FLOWER: frozenset(),
+}
+
+
 class Edge(StrEnum):
     """What stands before the web processes, and so what may be believed about where a request comes from."""
 
@@ -75,6 +98,7 @@ class Settings(BaseSettings):
     )
 
     environment: Environment = Environment.PRODUCTION
+    part: Part = Part.ALL
     public_url: str = Field(pattern=r"^https?://[^/]+$")
     # With a vault (core/secrets.py) the secrets come from there, and what is set here of them counts for nothing.
     vault_url: str = Field("", pattern=r"^(https://[^/]+/?)?$")
@@ -117,10 +141,9 @@ class Settings(BaseSettings):
         return tuple(one.strip() for one in several.get_secret_value().split(",") if one.strip()) or ("",)
 
     @property
-    def needed(self) -> set[Secret]:
-        """The secrets without which nothing starts: a password only where the mail server asks for one."""
-        without = set() if urlsplit(self.smtp_url).username else {Secret.SMTP_PASSWORD}
-        return set(Secret) - without
+    def needed(self) -> frozenset[Secret]:
+        """The secrets without which this part does not start: a password only where the mail server asks for one."""
+        return NEEDS[self.part] if "@" in self.smtp_url else NEEDS[self.part] - {Secret.SMTP_PASSWORD}
 
     @model_validator(mode="after")
     def edge_is_known(self) -> Self:

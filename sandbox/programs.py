@@ -27,6 +27,11 @@ class Program:
     def command(self) -> list[str]:
         return [sys.executable, "-m", *self.arguments]
 
+    @property
+    def told(self) -> dict[str, str]:
+        """Its own settings, and which part of the house it is, so that it uses its own secrets alone."""
+        return {"CLOFY_PART": self.name, **self.environ}
+
     def is_ready(self, pid: int) -> bool:
         """Whether it is, being the process `pid`."""
         touched = self.alive_file is None or self.alive_file.exists()

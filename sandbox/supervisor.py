@@ -265,7 +265,7 @@ class Supervisor:
             program.name,
             program.command,
             log=self.machine.log(program.name),
-            environ=environ | program.environ | alive,
+            environ=environ | program.told | alive,
             directory=ROOT,
             stop_signal=program.stop_signal,
             orphan_signal=signal.SIGKILL,  # without its database it could not drain; leases and sweepers take over

@@ -26,6 +26,7 @@ from sandbox.valkey import Valkey
 
 ROOT = Path(__file__).parent.parent
 MODULE = [sys.executable, "-m"]
+PARTS = {"web0": "web", "web1": "web", "ai": "worker-ai", "default": "worker-default"}
 
 
 class House(StartsAndStops):
@@ -130,7 +131,8 @@ class Stack(House):
     def start(self) -> None:
         super().start()
         for child in self.processes:
-            child.environ = self.environ | {"CLOFY_ALIVE_FILE": str(self.directory / f"{child.name}.alive")}
+            alive = {"CLOFY_ALIVE_FILE": str(self.directory / f"{child.name}.alive")}
+            child.environ = self.environ | alive | {"CLOFY_PART": PARTS[child.name]}
             child.start()
         for child, port in zip(self.web, self.web_ports, strict=True):
             child.wait_until(lambda port=port: _answers(f"http://127.0.0.1:{port}/healthz"))  # type: ignore[misc]

@@ -10,7 +10,7 @@ import pytest
 from core.database import POOL_SIZE
 from core.direct import DIRECT_SIZE
 from core.queue import POLICIES, Queue
-from core.settings import SETTING_OF, Environment, Secret, Settings
+from core.settings import NEEDS, SETTING_OF, Environment, Secret, Settings
 from tests.contracts import deployment
 from tests.contracts.deployment import COMPOSE, ROOT, compose, our_services, services, workers
 
@@ -155,13 +155,17 @@ def test_the_addresses_in_it_are_fit_for_production(monkeypatch: pytest.MonkeyPa
     def filled_in(match: re.Match[str]) -> str:
         return match["rest"] if match["how"] == ":-" else answers.get(match["name"], "5b0f7c1e9a3d" * 4)
 
-    for name, value in services()["web"]["environment"].items():
-        monkeypatch.setenv(name, deployment.VARIABLE.sub(filled_in, value))
+    for part, service in {"all": services()["migrate"], **our_services()}.items():
+        for name, value in service["environment"].items():
+            monkeypatch.setenv(name, deployment.VARIABLE.sub(filled_in, value))
 
-    settings = Settings(_env_file=None)  # raises if any of it is in the clear, unverified or weak
+        settings = Settings(_env_file=None)  # raises if any of it is in the clear, unverified or weak
 
-    assert settings.environment is Environment.PRODUCTION
-    assert "ssl_cert_reqs=required" in settings.redis_url
+        assert settings.environment is Environment.PRODUCTION
+        assert settings.part == part
+        assert "ssl_cert_reqs=required" in settings.redis_url
+        has = {secret for secret in Secret if settings.given(secret) != ("",)}
+        assert has == settings.needed == NEEDS[settings.part], f"{part} has other secrets than its own"
 
 
 def test_an_image_is_ours_or_of_a_stated_version() -> None:

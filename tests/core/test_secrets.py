@@ -11,7 +11,7 @@ from core import secrets
 from core.errors import Unavailable
 from core.sealing import seal, unseal
 from core.secrets import OVERLAP, SETTLES_IN, UnfitSecrets, current, valid
-from core.settings import Secret
+from core.settings import Part, Secret, settings
 from tests.house import House
 from tests.vault import GIVEN, Keys, keys
 
@@ -244,3 +244,12 @@ async def test_a_vault_that_is_down_stops_the_start(vault: Keys, monkeypatch: py
 
 async def test_no_error_shows_a_secret(vault: Keys) -> None:
     assert not any(value in repr(secrets._held) for value in GIVEN.values())
+
+
+def test_a_part_of_the_house_gets_no_secret_that_is_not_its_own(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_part = settings().model_copy(update={"part": Part.WORKER_AI})
+    monkeypatch.setattr(secrets, "settings", lambda: with_part)
+
+    assert secrets.current(Secret.OPENAI_API_KEY) == house.settings["CLOFY_OPENAI_API_KEY"]
+    with pytest.raises(RuntimeError, match="stripe-api-key is none of worker-ai's"):
+        secrets.current(Secret.STRIPE_API_KEY)

@@ -62,3 +62,13 @@ def test_a_password_does_not_stand_for_a_checked_certificate(password: str, quer
     url = DATABASE.format(password=password, query=query)
 
     assert "CLOFY_DATABASE_URL must be encrypted and verified" in refused(database_url=url)
+
+
+def test_a_part_of_the_house_needs_its_own_secrets_alone() -> None:
+    with_password = {"smtp_url": "smtps://clofy:word@mail.clofy.cloud", "vault_url": ""}
+    its_own = {"secret_key": "5b0f7c1e9a3d4826" * 2, "openai_api_key": "5b0f7c1e9a3d"}
+
+    assert refused(part="beat", **with_password) == ""
+    assert refused(part="worker-ai", **with_password, **its_own) == ""
+    assert "CLOFY_OPENAI_API_KEY is empty" in refused(part="worker-ai", **with_password)
+    assert "CLOFY_STRIPE_API_KEY is empty" in refused(**with_password, **its_own)
