@@ -11,13 +11,14 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
 from core import streams
 from core.accounts.models import Account
 from core.billing import purchases, stripe_api, taking_up
-from core.billing.models import Purchase, PurchaseState
-from core.credits import ledger
+from core.billing.invariants import ALL
+from core.billing.models import Dispute, Purchase, PurchaseState
+from core.credits import invariants, ledger
 from core.credits.models import CreditEntry
 from core.database import transaction
 from core.jobs import Job, JobState
@@ -30,7 +31,15 @@ from core.privacy.erasure_models import AccountErasure, ErasureState
 from core.queue import TaskName
 from sandbox.azurite import Azurite
 from sandbox.processes import Child
-from tests.core.billing.kit import at_stripe, make_purchase, pay
+from tests.core.billing.kit import (
+    at_stripe,
+    bring_up_to_date,
+    close_dispute,
+    dispute_at_stripe,
+    make_credited,
+    make_purchase,
+    pay,
+)
 from tests.core.privacy.lives import Life, make_life, places_with
 from tests.house import MODULE, ROOT, House
 from tests.workers.here import Here
@@ -169,6 +178,37 @@ async def test_what_is_paid_after_the_erasure_is_paid_back_with_an_alarm(
     assert (ours.state, ours.reversed_minor) == (PurchaseState.PAID, ours.amount_minor)
     told = [one for one in alarms() if one["event"] == "purchase_after_erasure"]
     assert [one["refund"] for one in told if one["purchase"] == str(purchase.id)] == ["asked"]
+
+
+@pytest.mark.parametrize("status", ["won", "lost"])
+async def test_an_open_dispute_holds_nothing_up_and_closes_in_the_books(here: Here, status: str) -> None:
+    purchase, payment_intent = await make_credited()
+    dispute = await dispute_at_stripe(payment_intent)
+    await bring_up_to_date(purchase)
+    made = await begin(purchase.account_id)
+    await here.work_off(TaskName.ERASE, [f"erase:{made.id}"])
+
+    await close_dispute(dispute, status)
+    await bring_up_to_date(purchase)
+
+    async with transaction() as session:
+        ours = await session.get_one(Dispute, dispute)
+        told = await session.scalars(select(Delivery.template).where(Delivery.account_id == purchase.account_id))
+        faults = await invariants.violations(session, ALL)
+        assert list(told) == []
+    assert (await look(made)).state == ErasureState.DONE
+    assert ours.status == status
+    assert purchase.account_id not in {one.account_id for one in faults}
+
+
+async def test_an_account_that_is_gone_by_then_is_done(here: Here, account_id: UUID) -> None:
+    made = await begin(account_id)
+    async with transaction() as session:
+        await session.execute(delete(Account).where(Account.id == account_id))
+
+    await here.work_off(TaskName.ERASE, [f"erase:{made.id}"])
+
+    assert (await look(made)).state == ErasureState.DONE
 
 
 async def test_it_waits_for_what_still_runs_and_goes_on_then(here: Here) -> None:
