@@ -12,7 +12,7 @@ from core.database import transaction
 from core.errors import ClofyError, Unavailable
 from core.media import blobs
 from core.media.blobs import NoStorage, NoSuchBlob
-from core.privacy import erasure, erasure_steps, journal
+from core.privacy import erasure, erasure_steps, exports, journal
 from core.privacy.erasure_steps import Outside
 from core.queue import TaskName
 from workers.process import process
@@ -42,6 +42,8 @@ async def erase(run: Run) -> dict[str, Any] | None:
     async with transaction() as session:
         there = await erasure_steps.outside(session, begun.account_id)
     done = await _forget_outside(there)
+    with suppress(NoStorage):
+        await exports.discard_all(begun.account_id)
     with suppress(NoStorage):  # then there are no copies of the database there either
         await journal.enter(begun.account_id, now)
     async with transaction() as session:

@@ -57,6 +57,8 @@ async def export(run: Run) -> dict[str, Any] | None:
         is_ready = await exports.ready(session, export_id, blob=name, counts=counts, now=datetime.now(UTC))
         result = {"export": str(export_id), "state": "ready" if is_ready else "gone", "bytes": counts.bytes}
         await run.finish(session, result)
-    if not is_ready:
+    if is_ready:
+        await exports.erase_replaced(wanted.account_id)
+    else:
         await blobs.erase(Room.EXPORTS, name)
     return None

@@ -1,12 +1,14 @@
 """The purge, by beat's ticks: what is due goes, canaries are put out and looked for, and what is late is told."""
 
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 from core import jobs
 from core.database import transaction
+from core.errors import Unavailable
 from core.media import blobs
-from core.privacy import canaries, purge
+from core.privacy import canaries, exports, purge
 from core.queue import TaskName
 from core.telemetry import log
 from workers.process import process
@@ -24,6 +26,8 @@ async def purge_what_is_due(_: Run) -> dict[str, Any]:
     gone = await purge.run(now=now)
     if gone is None:
         return {"at_work": True}
+    with suppress(Unavailable):  # then an hour later
+        await exports.discard_old(now)
     async with transaction() as session:
         wrong = await canaries.look(session, now=now)
         planted = await canaries.plant(session, now=now)

@@ -141,7 +141,7 @@ async def progress(session: AsyncSession, export_id: UUID, counts: Counts) -> No
 
 
 async def ready(session: AsyncSession, export_id: UUID, *, blob: str, counts: Counts, now: datetime) -> bool:
-    """It is made: from now on its owner may fetch it, and any older one is replaced. False if nobody waits for it."""
+    """It is made: its owner may fetch it, and older ones give way (erase_replaced). False if nobody waits for it."""
     export = await _locked(session, Export.id == export_id)
     if export is None:
         return False
@@ -150,7 +150,7 @@ async def ready(session: AsyncSession, export_id: UUID, *, blob: str, counts: Co
     export.rows, export.files, export.missing, export.bytes = counts.rows, counts.files, counts.missing, counts.bytes
     await session.flush()
     older = (Export.account_id == export.account_id, Export.state == ExportState.READY, Export.id != export_id)
-    await session.execute(update(Export).where(*older).values(state=ExportState.REPLACED, blob=None))
+    await session.execute(update(Export).where(*older).values(state=ExportState.REPLACED))
     await audit.note(session, Action.EXPORT_READY, account_id=export.account_id, about=f"export:{export_id}")
     until = now.astimezone(UTC) + LIVES
     await requests.export_ended(session, account_id=export.account_id, is_ready=True, now=now)
@@ -204,6 +204,16 @@ def in_words(size: int) -> str:
     return f"{value:.1f} {units[0]}"
 
 
+async def erase_replaced(account_id: UUID) -> None:
+    """Delete the files of copies that a later one has replaced."""
+    replaced = (Export.account_id == account_id, Export.state == ExportState.REPLACED, Export.blob.is_not(None))
+    async with transaction() as session:
+        found = list(await session.scalars(select(Export).where(*replaced)))
+    await _erase_files(found)
+    async with transaction() as session:
+        await session.execute(update(Export).where(Export.id.in_([one.id for one in found])).values(blob=None))
+
+
 async def discard_all(account_id: UUID) -> int:
     """Stop what is made and delete all copies of an account, files first; how many there were. Twice does no harm.
 
@@ -223,7 +233,7 @@ async def discard_all(account_id: UUID) -> int:
 async def discard_old(now: datetime) -> dict[str, int]:
     """Delete copies whose seven days are over, and files of attempts that came to nothing; how many of each.
 
-    Raises StorageAway, NoStorage.
+    A legal hold keeps records, not copies of them. Raises StorageAway, NoStorage.
     """
     ended = select(Export).where(Export.ended_at <= now - LIVES).order_by(Export.ended_at).limit(BATCH)
     count = 0
@@ -240,8 +250,11 @@ async def discard_old(now: datetime) -> dict[str, int]:
 
 
 async def _erase_files(exports: Sequence[Export]) -> None:
-    for name in [one.blob for one in exports if one.blob is not None]:
-        await blobs.erase(Room.EXPORTS, name)
+    """Of all attempts, also of those that nobody knows of any more."""
+    for export in exports:
+        async for found in blobs.pages(Room.EXPORTS, begins=f"{export.id}-"):
+            for one in found:
+                await blobs.erase(Room.EXPORTS, one.name)
 
 
 async def _erase_orphans(now: datetime) -> int:

@@ -159,6 +159,7 @@ async def test_one_is_made_at_a_time_and_asking_again_is_that_one(here: Here, ac
     await make(here, third)
     assert (await again(first)).state == ExportState.REPLACED
     assert {one.blob for one in [await again(first), await again(third)]} == {None, exports.blob_name(third.id, 1)}
+    assert {exports.blob_name(one.id, 1) for one in (first, third)} & await names() == {exports.blob_name(third.id, 1)}
 
 
 async def test_nobody_has_more_than_five_made_in_a_day(here: Here, account_id: UUID) -> None:
@@ -280,10 +281,12 @@ async def test_one_whose_account_is_erased_meanwhile_is_deleted_by_its_own_attem
 async def test_all_of_an_account_go_at_once_and_twice_does_no_harm(here: Here, account_id: UUID) -> None:
     ready = await make(here, await asked(account_id))
     building = await asked(account_id)
+    left = exports.blob_name(building.id, 1)
+    await blobs.write(Room.EXPORTS, left, piece(b"of an attempt that was killed"))
 
     assert [await exports.discard_all(account_id), await exports.discard_all(account_id)] == [2, 0]
 
-    assert ready.blob not in await names()
+    assert not {ready.blob, left} & await names()
     assert (await job_of(building)).state == "cancelled"
     async with transaction() as session:
         assert await exports.page(session, account_id) == []
