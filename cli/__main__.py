@@ -11,7 +11,7 @@ from uuid import UUID
 
 from sqlalchemy import select
 
-from cli import accounts, doctor, erasures, policies, purging, restore, seeds
+from cli import accounts, archive, doctor, erasures, policies, purging, restore, seeds
 from core import jobs, secrets
 from core.database import statement, transaction
 from core.direct import close_connections
@@ -86,6 +86,7 @@ def arguments() -> argparse.Namespace:
     about_accounts.add_argument("email")
     about_accounts.add_argument("--reason", required=True, help="kept in the audit log")
     restore.add_to(commands)
+    archive.add_to(commands)
     return parser.parse_args()
 
 
@@ -125,6 +126,8 @@ def main() -> int:
     if given.command == "health":
         return check_alive()
     try:
+        if given.command == "archive":
+            return asyncio.run(archive.run(given))
         if given.command == "restore":
             asyncio.run(restore.run(given))
             return 0
