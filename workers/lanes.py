@@ -8,6 +8,7 @@ from uuid import UUID
 from core.telemetry import log
 
 Work = Callable[[], Coroutine[Any, Any, None]]
+MOST_WAITING = 10_000  # some 4 MB of the process
 
 
 class Lane:
@@ -16,16 +17,18 @@ class Lane:
     Celery has acknowledged their messages: what a killed process forgets, the sweep rings again (core/claims.py).
 
     most: so many at once
+    room: so many may wait; who comes then is sent away, and the sweep rings it again too, its row being queued still
     behind: while it says yes, one at a time
     """
 
-    def __init__(self, most: int, *, behind: Callable[[], bool] = lambda: False) -> None:
-        self._most, self._behind = most, behind
+    def __init__(self, most: int, *, room: int = MOST_WAITING, behind: Callable[[], bool] = lambda: False) -> None:
+        self._most, self._room, self._behind = most, room, behind
         self._waiting: dict[UUID, Work] = {}  # a job that is rung again while it waits still waits once
         self._going: set[asyncio.Task[None]] = set()
 
     def join(self, job_id: UUID, work: Work) -> None:
-        self._waiting.setdefault(job_id, work)
+        if len(self._waiting) < self._room:
+            self._waiting.setdefault(job_id, work)
         self._admit()
 
     def _admit(self) -> None:

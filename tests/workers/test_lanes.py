@@ -89,6 +89,19 @@ async def test_a_job_that_is_rung_again_while_it_waits_goes_once() -> None:
     assert counted.done == [first]
 
 
+async def test_who_finds_no_room_is_sent_away_and_goes_when_it_is_rung_again() -> None:
+    lane, counted = Lane(1, room=2), Counted()
+    first, second, third, fourth = counted.join(lane, 4)
+    assert lane.clear() == [second, third]
+
+    lane.join(fourth, partial(counted.work, fourth))
+    counted.let_go.set()
+    for _ in range(2):
+        await counted.ended.acquire()
+
+    assert counted.done == [first, fourth]
+
+
 async def test_work_that_fails_lets_the_next_one_go() -> None:
     async def fail() -> None:
         raise ConnectionError
