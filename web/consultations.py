@@ -12,9 +12,8 @@ from core import limits
 from core.consultations import catalogue, conversation, queries
 from core.database import transaction
 from core.direct import Direct, direct
-from core.errors import InvalidInput
 from core.privacy import engagements
-from web.inputs import Input, takes
+from web.inputs import Input, last_id, takes
 from web.openapi import AFTER_ID, answers, query
 from web.replay import once
 from web.session import anyone, signed_in
@@ -69,11 +68,7 @@ async def begin(data: NewConsultation) -> ResponseReturnValue:
 @answers(Consultations)
 async def index() -> ResponseReturnValue:
     """The account's consultations, newest first; page by `?after=` the last id."""
-    after = request.args.get("after", "")
-    try:
-        last = UUID(after) if after else None
-    except ValueError as error:
-        raise InvalidInput(field="after", rule="must be the last id of the page before") from error
+    last = last_id(request.args.get("after", ""))
     async with transaction() as session:
         found = await queries.consultations(session, account_id=g.account.id, after=last)
     return {"consultations": found, "next": found[-1]["id"] if len(found) == queries.PAGE else None}

@@ -69,7 +69,7 @@ def last_number(text: str | None, *, field: str = "after") -> int | None:
     return int(text)
 
 
-def last_id(text: str) -> UUID | None:
+def last_id(text: str | None) -> UUID | None:
     """The `after` of a page whose rows are named by ids; None at the beginning. Raises InvalidInput."""
     try:
         return UUID(text) if text else None

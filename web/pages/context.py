@@ -15,7 +15,7 @@ from core.billing.refunds import overviews
 from core.consultations import catalogue, queries
 from core.credits import ledger
 from core.database import transaction
-from core.errors import NotFound
+from core.errors import InvalidInput, NotFound
 from core.notices import inbox
 from core.privacy import engagements
 from core.privacy.consent_models import Purpose
@@ -23,6 +23,7 @@ from core.privacy.consents import WORDS, Choice
 from core.privacy.engagements import Question
 from core.privacy.policy_models import Deed
 from web import accounts, billing, consents, credits  # noqa: A004  # the noun of the house
+from web.inputs import last_id
 from web.pages import shapes
 from web.security import csrf_token, nonce
 from web.shapes import (
@@ -140,9 +141,10 @@ async def purchases_page(*, account_id: UUID, after: str | None, limit: int = bi
 
 
 def _last_id(after: str | None) -> UUID | None:
+    """A choice that says nothing leads nowhere. Raises NotFound."""
     try:
-        return UUID(after) if after else None
-    except ValueError:
+        return last_id(after)
+    except InvalidInput:
         raise NotFound from None
 
 
