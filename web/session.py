@@ -136,7 +136,9 @@ def admin_only(function: F) -> F:
 
 
 def fresh_admin(function: F) -> F:
-    """For admins who have proven within half an hour who they are: what gives or takes what is worth money."""
+    """For admins who have proven within half an hour who they are: what gives or takes what is worth money, or writes
+    to people in our name.
+    """
     return _mark(function, Permission.FRESH_ADMIN)
 
 

@@ -8,7 +8,7 @@ from playwright.async_api import Browser, async_playwright, expect
 
 from tests.house import Stack
 from tests.journeys.chromium import PATIENCE, Window, launch
-from tests.journeys.person import Person
+from tests.journeys.person import Person, admin_of
 
 
 @pytest.fixture(scope="module")
@@ -81,3 +81,25 @@ async def test_news_are_wanted_and_ended_by_the_link_in_a_mail(stack: Stack, per
     topics = (await person.get("/api/account/mail-topics"))["topics"]
     assert {one["topic"]: one["wanted"] for one in topics} == {"announcements": False, "low_balance": True}
     assert found[0]["headers"]["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+
+
+async def test_what_an_admin_has_written_is_there_after_signing_in_again(stack: Stack, chromium: Browser) -> None:
+    async with admin_of(stack) as admin, Window.at(stack, chromium, person=admin) as window:
+        window.forgiven.append("403")
+        await window.goto("/admin/announcements")
+        await window.page.fill("#title", "A new service")
+        await window.page.fill("#text", "It writes letters.")
+        mine = "account_id = (select id from accounts where email = :email)"
+        moved = "update web_sessions set proven_at = proven_at {} interval '31 minutes' where " + mine
+        stack.sql(moved.format("-"), email=admin.email)
+
+        await window.page.click("text=Send to all who want news")
+        await window.page.wait_for_url("**/sign-in?again&next=%2Fadmin%2Fannouncements")
+        stack.sql(moved.format("+"), email=admin.email)  # as a sign-in does
+        await window.goto("/admin/announcements")
+
+        await expect(window.see("#text")).to_have_value("It writes letters.")
+        await expect(window.see("#title")).to_have_value("A new service")
+        assert await window.accessibility_faults() == []
+        await window.goto("/admin/announcements")
+        await expect(window.see("#text")).to_have_value("")

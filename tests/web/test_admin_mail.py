@@ -1,11 +1,13 @@
 """Admins and mails: the dead letters and their second chance, announcements stopped and going on."""
 
+from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
 from quart import Quart
 from sqlalchemy import select, update
 
+from core.accounts.models import WebSession
 from core.audit import Action, AuditEntry
 from core.database import transaction
 from core.jobs import Job
@@ -102,6 +104,26 @@ async def test_an_announcement_is_begun_once_stopped_and_goes_on(desk: Desk, acc
     assert statuses == [409, 200, 409, 200]
     assert [one["state"] for one in listed] == ["running"]
     assert news["title"] in shown
+
+
+async def test_who_writes_to_people_has_proven_of_late_who_they_are(desk: Desk) -> None:  # noqa: F811  # the fixture by its name
+    mail_id, news = await make_dead(), f"/api/admin/announcements/{uuid4()}"
+    async with transaction() as session:
+        mine = update(WebSession).where(WebSession.account_id == desk.id)
+        await session.execute(mine.values(proven_at=datetime.now(UTC) - timedelta(minutes=31)))
+    body = {"title": "Some news", "text": "It is quite new."}
+
+    refused = [
+        await desk.browser.post(f"/api/admin/mails/{mail_id}/resend", headers=desk.headers),
+        await desk.browser.post("/api/admin/announcements", headers=desk.headers, json=body),
+        await desk.browser.post(f"{news}/go-on", headers=desk.headers),
+    ]
+    stopped = await desk.browser.post(f"{news}/stop", headers=desk.headers)
+    page = await desk.browser.get("/admin/announcements", headers=desk.headers)
+
+    assert [(await one.get_json())["code"] for one in refused] == ["sign-in-again"] * 3
+    assert stopped.status_code == 404
+    assert page.headers["Location"] == "/sign-in?again&next=/admin/announcements"
 
 
 @pytest.mark.parametrize(

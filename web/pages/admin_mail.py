@@ -6,7 +6,7 @@ from quart.typing import ResponseReturnValue
 from core.mail.models import DeliveryState
 from web import admin_mail
 from web.pages import page
-from web.session import admin_only
+from web.session import admin_only, fresh_admin
 
 blueprint = Blueprint("admin_mail_pages", __name__)
 
@@ -20,6 +20,7 @@ async def mails() -> ResponseReturnValue:
 
 
 @blueprint.get("/admin/announcements")
-@admin_only
+@fresh_admin
 async def announcements() -> ResponseReturnValue:
+    """Who sends needs to have proven who they are, and better before they write than after it."""
     return await page("admin_announcements.html", {"announcements": await admin_mail.latest()})

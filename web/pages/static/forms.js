@@ -7,6 +7,7 @@
 //   data-on-<code>="/path"    where to go when that problem comes
 //   data-then-<state>="/x"    where to go instead when the answer's `state` is that
 //   data-rest="30"            seconds before it can be sent again
+//   data-keep                 what was written waits in this tab while one proves who one is, and is there afterwards
 //   data-return, data-forget  a path to come back to after paying · forget what this tab keeps
 
 import { call, newKey, Problem } from "./api.js";
@@ -134,6 +135,15 @@ function notice(form, words) {
   return place;
 }
 
+const keptAs = (form) => `written:${form.dataset.api}`;
+
+// Once: what is sent then is not to come back.
+function restore(form) {
+  const kept = JSON.parse(sessionStorage.getItem(keptAs(form)) ?? "{}");
+  sessionStorage.removeItem(keptAs(form));
+  for (const [name, value] of Object.entries(kept)) form.elements.namedItem(name).value = value;
+}
+
 async function submit(event) {
   const form = event.currentTarget;
   event.preventDefault();
@@ -153,6 +163,9 @@ async function submit(event) {
   } catch (error) {
     const problem = error instanceof Problem ? error : new Problem({ title: "Something went wrong on this page." });
     const elsewhere = form.getAttribute(`data-on-${problem.code}`);
+    if (problem.code === "sign-in-again" && form.dataset.keep !== undefined) {
+      sessionStorage.setItem(keptAs(form), JSON.stringify(body));
+    }
     if (elsewhere) location.assign(fill(elsewhere, body ?? {}));
     else showProblem(form, problem);
     // A refusal is an end; without an answer the same attempt may have been taken, so its key is kept for the next try.
@@ -170,6 +183,7 @@ async function submit(event) {
 
 for (const form of document.querySelectorAll("form[data-api]")) {
   form.noValidate = true;
+  if (form.dataset.keep !== undefined) restore(form);
   form.addEventListener("submit", submit);
   form.addEventListener("input", ({ target }) => {
     if (target.matches("[data-digits]")) {
