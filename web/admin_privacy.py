@@ -211,6 +211,13 @@ async def holds_of(account_id: UUID) -> Sequence[dict[str, Any]]:
     return [{"id": one.id, "reason": one.reason, "placed_at": one.placed_at} for one in found]
 
 
+async def standing_of(account_id: UUID) -> dict[str, Any]:
+    """What keeps an account's data as it is: its open holds, and its restriction."""
+    async with transaction() as session:
+        restricted = await restriction.standing(session, account_id)
+    return {"holds": await holds_of(account_id), "restriction": restricted}
+
+
 @blueprint.post("/accounts/<uuid:account_id>/holds")
 @fresh_admin
 @answers(HoldFacts, status=201, keyed=True)

@@ -52,6 +52,7 @@ from web import (
     waiting,
 )
 from web.pages import admin_mail as admin_mail_pages
+from web.pages import admin_privacy as admin_privacy_pages
 from web.pages import blog as blog_pages
 from web.pages import blog_desk as blog_desk_pages
 from web.pages import erasure as erasure_pages
@@ -59,6 +60,7 @@ from web.pages import factors as factor_pages
 from web.pages import notices as notice_pages
 from web.pages import password_pages
 from web.pages import policies as policy_pages
+from web.pages import privacy as privacy_pages
 from web.pages import teams as team_pages
 
 BLUEPRINTS: tuple[Blueprint, ...] = (
@@ -101,6 +103,8 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     policies.blueprint,
     consents.blueprint,
     policy_pages.blueprint,
+    admin_privacy_pages.blueprint,
+    privacy_pages.blueprint,
 )
 
 BODY_TIME = 20  # seconds in which a body must have arrived

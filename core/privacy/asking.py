@@ -5,7 +5,8 @@
 | access, portability | a job makes a copy (exports.py), and closes it |
 | erasure | after its days of grace a job erases the account (erasure.py), and closes it |
 | restriction | at once (restriction.py), and so it is answered |
-| objection | mails on our own account off at once; an admin decides on the rest |
+| objection | mails on our own account and counting off at once; an admin decides on the rest |
+| opt_out | counting off at once, and so it is answered: nothing is sold or shared |
 | correction | an admin; name and company people change themselves |
 """
 
@@ -19,7 +20,8 @@ from core.audit import NOBODY, Action, Caller
 from core.errors import ClofyError, Kind
 from core.mail import consents as mail_consents
 from core.mail.models import Topic
-from core.privacy import erasure, exports, requests, restriction
+from core.privacy import consents, erasure, exports, requests, restriction
+from core.privacy.consent_models import Via as ConsentVia
 from core.privacy.request_models import PrivacyRequest, RequestKind, State, Via
 from core.privacy.requests_by_mail import NOT_THEM
 
@@ -27,6 +29,11 @@ CONFIRMED = "signed in anew and confirmed it"
 RESTRICTED = (
     "From now on we keep your data and do nothing else with it: no questions are answered, nothing is deleted, and you "
     "get no mails but about what you do yourself. You can end this at any time on the page of your data."
+)
+
+OPTED_OUT = (
+    "We neither sell your data nor share it for advertising, so there was nothing to end. Your no is written down, and "
+    "the pages that you open are not counted either."
 )
 
 
@@ -99,7 +106,7 @@ async def _begin(session: AsyncSession, row: PrivacyRequest, *, now: datetime, c
             await exports.ask(session, row.account_id, row.id, caller=caller)
             await requests.working(session, row, words="A copy of the data is being made.", now=now)
         case RequestKind.ERASURE:
-            if await restriction.since(session, row.account_id) is not None:  # its hold would keep the erasure waiting
+            if await restriction.standing(session, row.account_id):  # its hold would keep the erasure waiting
                 await restriction.end(session, account_id=row.account_id, now=now, caller=caller)
             begun = await erasure.begin(session, account_id=row.account_id, request_id=row.id, now=now, caller=caller)
             words = f"The account is erased on {erasure.day(begun.due_at)}, unless that is undone before."
@@ -107,10 +114,18 @@ async def _begin(session: AsyncSession, row: PrivacyRequest, *, now: datetime, c
         case RequestKind.RESTRICTION:
             await restriction.begin(session, account_id=row.account_id, now=now, caller=caller)
             await requests.close(session, row.id, outcome=State.ANSWERED, words=RESTRICTED, now=now)
+        case RequestKind.OPT_OUT:
+            await _count_no_more(session, row.account_id, now=now)
+            await requests.close(session, row.id, outcome=State.ANSWERED, words=OPTED_OUT, now=now)
         case RequestKind.OBJECTION:
+            await _count_no_more(session, row.account_id, now=now)
             for topic in Topic:
                 await mail_consents.choose(
                     session, account_id=row.account_id, topic=topic, wanted=False, via="objection"
                 )
         case _:
             pass  # an admin's
+
+
+async def _count_no_more(session: AsyncSession, account_id: UUID, *, now: datetime) -> None:
+    await consents.choose(session, account_id=account_id, wanted=False, via=ConsentVia.ACCOUNT, gpc=False, now=now)

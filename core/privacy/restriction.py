@@ -5,6 +5,7 @@ No questions (core/consultations/conversation.py), no mails but those about what
 ends it only after having said so before (article 18(3)).
 """
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -99,10 +100,19 @@ async def end_due(session: AsyncSession, *, now: datetime) -> int:
     return len(accounts)
 
 
-async def since(session: AsyncSession, account_id: UUID) -> datetime | None:
-    """From when on an account is restricted; None: it is not."""
-    found: datetime | None = await session.scalar(select(Account.restricted_at).where(Account.id == account_id))
-    return found
+@dataclass(frozen=True)
+class Standing:
+    """until: its announced end, if an admin announced one"""
+
+    since: datetime
+    until: datetime | None
+
+
+async def standing(session: AsyncSession, account_id: UUID) -> Standing | None:
+    """None: the account is not restricted."""
+    query = select(Account.restricted_at, Account.restricted_until).where(Account.id == account_id)
+    row = (await session.execute(query)).one_or_none()
+    return Standing(row.restricted_at, row.restricted_until) if row and row.restricted_at else None
 
 
 async def _locked(session: AsyncSession, account_id: UUID) -> Account:

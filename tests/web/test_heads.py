@@ -57,6 +57,15 @@ async def test_a_head_beyond_its_bounds_is_refused_before_any_of_it_is_acted_on(
     assert (await answer(served, head)).split()[1] == status
 
 
+async def test_a_websocket_is_handed_on(served: Served) -> None:
+    upgrade = f"Origin: {served.url}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    head = f"GET /live HTTP/1.1\r\nHost: {urlsplit(served.url).netloc}\r\n{upgrade}{key}"
+
+    assert (await answer(served, head.encode())).split()[1] == b"403"  # who is not signed in has none
+    assert served.errors() == []
+
+
 async def test_a_head_within_its_bounds_is_answered_however_it_is_cut(served: Served) -> None:
     large = WHOLE.replace(b"\r\n\r\n", b"\r\nX: " + b"x" * (heads.MOST_BYTES - 200) + b"\r\n\r\n")
     async with connected(served) as (reader, writer):

@@ -88,7 +88,7 @@ async def sign_in() -> ResponseReturnValue:
     next_path = local_path(request.args.get("next"), otherwise="/consultations")
     again = "again" in request.args and g.get("account") is not None
     if g.get("account") is not None and not again:
-        return redirect(next_path)
+        return redirect(next_path, 303)
     facts = {
         "next": next_path,
         "verified": "verified" in request.args,

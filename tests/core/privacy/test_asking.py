@@ -16,7 +16,9 @@ from core.errors import InvalidInput, NotFound
 from core.mail import consents
 from core.mail.models import Delivery, Topic
 from core.privacy import asking, erasure, exports, holds, requests, requests_by_mail, restriction
+from core.privacy import consents as purposes
 from core.privacy.asking import NotWaiting
+from core.privacy.consent_models import Via
 from core.privacy.exports_content import Counts
 from core.privacy.request_models import Did, PrivacyRequest, RequestKind, State
 from core.privacy.requests_by_mail import NothingToAsk
@@ -115,6 +117,20 @@ async def test_an_objection_ends_mails_on_our_own_account_and_waits_for_an_admin
 
     assert row.state == State.OPEN
     assert await consents.choices(session, account_id=account_id) == dict.fromkeys(Topic, False)
+
+
+@pytest.mark.parametrize("kind", [RequestKind.OPT_OUT, RequestKind.OBJECTION])
+async def test_who_opts_out_or_objects_is_not_counted_any_more(
+    session: AsyncSession, account_id: UUID, kind: RequestKind
+) -> None:
+    await purposes.choose(session, account_id=account_id, wanted=True, via=Via.ACCOUNT, gpc=False, now=NOW)
+
+    row = await ask(session, account_id, kind)
+
+    latest = await purposes.choice(session, account_id=account_id)
+    assert latest is not None
+    assert not latest.wanted
+    assert row.state == (State.ANSWERED if kind == RequestKind.OPT_OUT else State.OPEN)
 
 
 async def test_a_mail_waits_until_the_accounts_owner_confirms_it(session: AsyncSession, account_id: UUID) -> None:
