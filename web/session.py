@@ -93,6 +93,11 @@ WHILE_CLOSING = frozenset(
         "privacy.end_restriction",
         "privacy.withdraw",
         "sign_in.end_session",
+        "teams.decline",
+        "teams.remove",
+        "teams.set_role",
+        "teams.share",
+        "teams.transfer",
     }
 )
 NEEDS_ACCOUNT = FOR_ADMINS | PROVEN | {Permission.SIGNED_IN}

@@ -51,14 +51,15 @@ async def at_content(
     """From when on consultations of a member may be shown to this owner; written to the member.
 
     consultation_id: the one that is looked at; None: the list of them
-    Raises NotFound, and NotShown for a member who does not show them, or whose account is shut or restricted.
+    Raises NotFound, and NotShown for a member who does not show them, or whose account is shut, restricted or closing.
     """
     team = await teams.ownership(session, team_id, account_id=viewer_id)
     member = await teams.membership(session, team_id, account_id=member_id)
     if member_id == viewer_id:
         raise NotFound(team=team_id)  # one's own are on one's own pages
     account = await profile.find_account(session, member_id)
-    if member.content_since is None or account.disabled_at or account.restricted_at:
+    kept_back = account.disabled_at or account.restricted_at or account.closing_at
+    if member.content_since is None or kept_back:
         raise NotShown(team=team_id, member=member_id)
     what = LookedAt.LIST if consultation_id is None else LookedAt.CONSULTATION
     session.add(

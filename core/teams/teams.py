@@ -233,8 +233,8 @@ async def hand_over(
     """Take an account out of all its teams, as it is erased; done twice, the second time finds nothing.
 
     Where it was the last owner, who is in the team the longest becomes its owner, and all are told; those whose
-    account is shut only if there is nobody else. A team in which nobody is left is deleted. Invitations to it and by
-    it end.
+    account is shut, restricted or closing only if there is nobody else. A team in which nobody is left is deleted.
+    Invitations to it and by it end.
     """
     mine = select(Team.id).join(Member, Member.team_id == Team.id).where(Member.account_id == account_id)
     became = [
@@ -267,6 +267,7 @@ async def _hand_over(session: AsyncSession, team_id: UUID, account_id: UUID) -> 
 
 
 async def _longest(session: AsyncSession, members: Sequence[Member]) -> Member:
-    """Who of these is in the team the longest and may sign in; if none may, who is in it the longest."""
-    open_ones = {one.id for one in await profile.reachable(session, [one.account_id for one in members])}
+    """Who of these is in the team the longest and will go on; if there is none such, who is in it the longest."""
+    found = await profile.reachable(session, [one.account_id for one in members])
+    open_ones = {one.id for one in found if one.closing_at is None}
     return next((one for one in members if one.account_id in open_ones), members[0])

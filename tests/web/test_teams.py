@@ -212,6 +212,24 @@ async def test_nothing_is_seen_of_who_has_left_is_shut_or_restricted(owner: Pers
     assert await looks_at(member.id) == 0
 
 
+async def test_who_is_about_to_be_erased_shows_no_words_and_may_still_hand_over_and_leave(
+    owner: Person, member: Person, app: Quart
+) -> None:
+    path = await founded(owner, member)
+    third = await Person.made(app)
+    await owner.do("POST", f"{path}/invitations", {"email": await email_of(third.id)})
+    await third.accept("usage")
+    async with transaction() as session:
+        closing = update(Account).where(Account.id.in_([owner.id, member.id]))
+        await session.execute(closing.values(closing_at=datetime.now(UTC) + timedelta(days=7)))
+
+    assert await owner.do("GET", f"{path}/members/{member.id}/consultations") == 403
+    assert await member.do("PUT", f"{path}/sharing", {"sees": "usage"}) == 204
+    assert await member.do("DELETE", f"{path}/members/{member.id}") == 204
+    assert await owner.do("POST", f"{path}/members/{third.id}/transfer") == 204
+    assert [one["role"] for one in (await third.get(path))["people"]] == ["owner", "member"]
+
+
 async def test_ones_own_consultations_and_those_of_others_are_not_reached_through_a_member(
     owner: Person, member: Person, app: Quart
 ) -> None:

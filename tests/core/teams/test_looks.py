@@ -65,8 +65,8 @@ async def test_members_and_strangers_see_nothing_and_nothing_is_written(house: o
     assert await seen_by(member) == []
 
 
-@pytest.mark.parametrize("state", ["disabled_at", "restricted_at"])
-async def test_without_the_members_yes_there_are_no_words_and_none_of_a_shut_or_restricted_account(
+@pytest.mark.parametrize("state", ["disabled_at", "restricted_at", "closing_at"])
+async def test_without_the_members_yes_there_are_no_words_and_none_of_a_shut_restricted_or_closing_account(
     house: object, state: str
 ) -> None:
     owner, member = await make_people(2)

@@ -5,9 +5,10 @@ from collections.abc import Awaitable
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from core.accounts import standing
+from core.accounts.models import Account
 from core.audit import Action, AuditEntry
 from core.database import transaction
 from core.errors import ClofyError, NotFound
@@ -201,14 +202,15 @@ async def test_an_owner_who_is_erased_leaves_the_team_to_the_other_owner(house: 
 
 
 async def test_else_the_longest_member_whose_account_is_open_becomes_its_owner_and_is_told(house: object) -> None:
-    owner, shut, heir, last = await make_people(4)
-    team_id = await make_team(owner, shut, heir, last)
+    owner, shut, closing, heir, last = await make_people(5)
+    team_id = await make_team(owner, shut, closing, heir, last)
     async with transaction() as session:
         await standing.disable(session, account_id=shut, reason="a test")
+        await session.execute(update(Account).where(Account.id == closing).values(closing_at=NOW + DAY))
 
     assert await hand_over(owner) == [teams.HandedOver(team_id, "Support", "handed", heir)]
 
-    assert await roles(team_id) == {heir: OWNER, shut: MEMBER, last: MEMBER}
+    assert await roles(team_id) == {heir: OWNER, shut: MEMBER, closing: MEMBER, last: MEMBER}
     assert (await told(heir))[-1].startswith("You are now an owner")
     assert "has a new owner" in (await told(last))[-1]
 
