@@ -15,18 +15,15 @@ def known_cookie() -> str | None:
     return request_ctx.request.cookies.get(_cookie())
 
 
-def known_browser(email: str) -> str:
-    """The mark of this browser, if the owner of this address was signed in here; else empty."""
-    return browsers.known(known_cookie(), email=email)
-
-
 def make_known(response: Response, email: str) -> None:
     set_cookie(response, _cookie(), browsers.make(email), max_age=int(browsers.KNOWN_FOR.total_seconds()))
 
 
 async def remember(response: Response) -> Response:
-    """Give a page of somebody who is signed in the cookie, unless this browser has it."""
+    """Give a page of somebody who is signed in the cookie, unless this browser has one that lasts."""
     account = g.get("account")
-    if account is not None and response.mimetype == "text/html" and not known_browser(account.email):
+    if account is None or response.mimetype != "text/html":
+        return response
+    if not browsers.lasts(known_cookie(), email=account.email):
         make_known(response, account.email)
     return response

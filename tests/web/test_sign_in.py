@@ -8,11 +8,13 @@ from quart import Quart
 from sqlalchemy import select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from core import secrets
 from core.accounts.factors import recovery
 from core.accounts.factors.models import SignInAttempt
 from core.accounts.models import Account, Role, WebSession
 from core.audit import AuditEntry
 from core.database import transaction
+from core.settings import Secret
 from tests.web.account_kit import Owner, browser_of, browser_with, cookie_of, signed_in, state_of, step_two
 from tests.web.browser import Browser, mailed, problem, wrong
 from web.session import NEEDS_ACCOUNT, permissions_of
@@ -276,3 +278,26 @@ async def test_a_sign_in_in_a_new_browser_is_told_once_and_the_first_of_all_is_n
     await signed_in(app, owner)
     await signed_in(app, owner)
     assert [mail.template for mail in await mailed(session, owner.email)] == ["new_browser"]
+
+
+async def test_a_browser_in_use_stays_known_when_the_key_is_changed(
+    app: Quart, session: AsyncSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = await Owner.made()
+    browser = await signed_in(app, owner)
+    await browser.client.get("/account")
+    old, of_others = secrets.valid(Secret.SECRET_KEY), secrets.valid
+
+    def accept(*keys: str) -> None:
+        monkeypatch.setattr(secrets, "valid", lambda one: keys if one == Secret.SECRET_KEY else of_others(one))
+
+    accept("the-next-key", *old)
+    given = [(await browser.client.get("/account")).headers.getlist("Set-Cookie") for _ in range(2)]
+    accept("the-next-key")  # a week later
+    await browser.open()
+    await browser.call("DELETE", "/api/session")
+    await browser.open()
+    await browser.sign_in(owner.email)
+
+    assert ["-known=" in "".join(one) for one in given] == [True, False]
+    assert await mailed(session, owner.email) == []
