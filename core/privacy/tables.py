@@ -137,7 +137,7 @@ PEOPLE = (
         ends=Ends(YEAR, only=MAIL_IS_THROUGH),
         sooner=(
             Ends(timedelta(days=90), only=f"{MAIL_IS_THROUGH} and facts <> {NO_FACTS}", blank={"facts": NO_FACTS}),
-            Ends(timedelta(days=7), only="template = 'no_account'"),  # to an address that is nobody's here
+            Ends(timedelta(days=7), only="template in ('no_account', 'email_change_code')"),  # maybe nobody's here
         ),
         erasure=Erasure.DELETED,
     ),

@@ -18,7 +18,8 @@ PURGE = (
         given="id placed_at lifted_at",
         inner="account_id reason placed_by lifted_by",
         ends=Ends(TWO_YEARS, since="lifted_at"),
-        erasure=Erasure.KEPT,
+        erasure=Erasure.BLANKED,
+        blank={"reason": "''"},
         why="That a law kept us from deleting, and from when to when.",
     ),
     Table(

@@ -1,4 +1,4 @@
-"""A person whose name, words, addresses and files carry one mark, in every place that holds such."""
+"""A person whose name, words, addresses and files carry one mark, in every table that holds such."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -10,11 +10,12 @@ from sqlalchemy import select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core import audit, jobs
-from core.accounts import codes
+from core.accounts import attempts, codes
+from core.accounts.factors import email_codes, passkeys, recovery, totp
 from core.accounts.factors.models import LostFactor, Passkey
 from core.accounts.models import Account
 from core.accounts.profile import provide_account
-from core.accounts.web_sessions import start_session
+from core.accounts.web_sessions import start_session, token_hash
 from core.audit import Action, Caller
 from core.billing import receipts, stripe_events
 from core.billing.models import Purchase
@@ -23,16 +24,23 @@ from core.consultations import conversation
 from core.credits import adjustments, ledger
 from core.database import transaction
 from core.jobs import Job
+from core.mail import consents as mail_consents
 from core.mail import deliveries
+from core.mail.models import Topic
 from core.media.models import Media, MediaFile, MediaState, MediaUse
 from core.notices import inbox
-from core.privacy import requests
+from core.privacy import consent_models, consents, engagements, holds, requests
+from core.privacy.exports_models import Export, ExportState
+from core.privacy.policy_models import Deed, Document
+from core.privacy.purge_models import HeldText
 from core.privacy.request_models import RequestKind, Via
 from core.privacy.tables import TABLES
 from core.replays import KeptAnswer
+from core.teams import teams
+from core.teams.models import Invitation, Look, Member, TeamRole
 from tests.core.billing.kit import make_event
 from tests.core.blog.kit import make_editor, make_post, source
-from tests.makers import make_consultation
+from tests.makers import make_account, make_consultation
 
 EVERYTHING = """
     select relname from pg_class
@@ -79,6 +87,8 @@ async def make_life() -> Life:
         await _talk(session, life, slug)
         await _media(session, life)
         await _mails(session, life)
+        await _team(session, life)
+        await _chosen(session, life)
         await requests.file(
             session,
             account_id=life.id,
@@ -87,6 +97,7 @@ async def make_life() -> Life:
             now=datetime.now(UTC),
             words=f"words {life.mark}",
         )
+    await make_post(source(title="Of the house"), life.id)
     return life
 
 
@@ -107,6 +118,12 @@ async def _security(session: AsyncSession, life: Life, caller: Caller) -> None:
             name=f"phone {life.mark}",
         )
     )
+    account = await session.get_one(Account, life.id)
+    await totp.provide(session, account_id=life.id, secret="A" * 32)
+    await recovery.make(session, account_id=life.id)
+    await passkeys.ask_to_make(session, account=account, bound_to=b"")
+    attempt = token_hash(await attempts.begin(session, account=account))
+    await email_codes.issue(session, account=account, attempt_hash=attempt, purpose=email_codes.Purpose.SIGN_IN)
     now = datetime.now(UTC)
     session.add(LostFactor(id=uuid4(), account_id=life.id, due_at=now, told_at=now, ended_at=now, outcome="stopped"))
     await audit.note(session, Action.SIGNED_IN, account_id=life.id, caller=caller, facts={"factor": "totp"})
@@ -197,6 +214,43 @@ async def _mails(session: AsyncSession, life: Life) -> None:
             session, key=key, account_id=account_id, recipient=life.email, template="announcement", facts=facts
         )
     await inbox.tell(session, key=f"n:{life.mark}", account_id=life.id, kind="announcement", facts=facts)
+
+
+async def _team(session: AsyncSession, life: Life) -> None:
+    """One of theirs with another member, one that asks them to join, and a look at what they do."""
+    now, other = datetime.now(UTC), await make_account(session)
+    own = await teams.make(session, account_id=life.id, name="Letters", now=now)
+    session.add(Member(team_id=own.id, account_id=other, role=TeamRole.MEMBER, joined_at=now))
+    others = await teams.make(session, account_id=other, name="Numbers", now=now)
+    session.add(
+        Invitation(
+            team_id=others.id,
+            email=life.email,
+            email_key=life.email,
+            invited_by=other,
+            created_at=now,
+            expires_at=now + timedelta(days=14),
+        )
+    )
+    session.add(Look(account_id=life.id, viewer_id=other, team_id=own.id, team_name=life.mark, what="usage", at=now))
+    await session.flush()
+
+
+async def _chosen(session: AsyncSession, life: Life) -> None:
+    now = datetime.now(UTC)
+    await mail_consents.choose(session, account_id=life.id, topic=Topic.ANNOUNCEMENTS, wanted=True, via="account")
+    await consents.choose(
+        session, account_id=life.id, wanted=True, via=next(iter(consent_models.Via)), gpc=False, now=now
+    )
+    await engagements.note(
+        session, Deed.SHOWN, account_id=life.id, document=Document.PRIVACY, number=1, via="page", now=now
+    )
+    hold = await holds.place(session, life.id, reason=f"matter {life.mark}", by=None, now=now)
+    await holds.lift(session, hold, by=None, now=now)
+    session.add(HeldText(message_id=uuid4(), account_id=life.id, said_on=now.date(), text=f"held {life.mark}"))
+    ended: dict[str, Any] = {"state": ExportState.READY, "blob": f"{life.mark}.zip", "ended_at": now}
+    session.add(Export(account_id=life.id, job_id=uuid4(), **ended))
+    await session.flush()
 
 
 async def places_with(session: AsyncSession, *marks: str) -> dict[str, list[str]]:
