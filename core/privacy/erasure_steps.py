@@ -55,10 +55,9 @@ class Begun:
 
 async def start(session: AsyncSession, erasure_id: UUID, *, now: datetime) -> Begun | None:
     """Shut the account, from when on nothing can be undone. None: it is not due, is ended, or has to wait."""
-    made = await session.get(AccountErasure, erasure_id, with_for_update=True)
+    made, account = await _locked(session, erasure_id)
     if made is None or made.state not in OPEN or made.due_at > now:
         return None
-    account = await session.get(Account, made.account_id, with_for_update=True)
     if account is None:  # an address that nobody had confirmed: its account is gone already
         made.state = ErasureState.RUNNING
         return Begun(made.account_id)
@@ -70,6 +69,13 @@ async def start(session: AsyncSession, erasure_id: UUID, *, now: datetime) -> Be
     made.state, made.waits_for = ErasureState.RUNNING, None
     running = await standing.disable(session, account_id=account.id, reason="erasure")
     return Begun(account.id, running)
+
+
+async def _locked(session: AsyncSession, erasure_id: UUID) -> tuple[AccountErasure | None, Account | None]:
+    """Both rows, the account's first, as who asks and who undoes takes them."""
+    mine = select(AccountErasure.account_id).where(AccountErasure.id == erasure_id).scalar_subquery()
+    account = await session.scalar(select(Account).where(Account.id == mine).with_for_update())
+    return await session.get(AccountErasure, erasure_id, with_for_update=True), account
 
 
 async def _obstacle(session: AsyncSession, account: Account) -> str | None:
@@ -141,10 +147,9 @@ async def finish(
     outside: what was done outside the database, as the proof tells it
     Returns the proof; None if it was done before.
     """
-    made = await session.get(AccountErasure, erasure_id, with_for_update=True)
+    made, account = await _locked(session, erasure_id)
     if made is None or made.state != ErasureState.RUNNING:
         return None
-    account = await session.get(Account, made.account_id)
     to, name = (account.email, account.name) if account is not None else ("", "")
     is_proven = account is not None and account.email_verified_at is not None
     rows = await erase_rows(session, made.account_id, now=now)
