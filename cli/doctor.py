@@ -2,8 +2,8 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from datetime import timedelta
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -21,7 +21,9 @@ from core.jobs import Job
 from core.mail import smtp
 from core.mail.deliveries import Outgoing
 from core.mail.render import render
-from core.privacy import canaries, policies, purge, purge_receipts
+from core.media import blobs
+from core.media.blobs import NoStorage
+from core.privacy import archive, canaries, drill, policies, purge, purge_receipts
 from core.settings import settings
 
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
@@ -95,6 +97,22 @@ async def nothing_is_kept_too_long() -> Findings:
     return found
 
 
+async def copies_can_be_restored() -> Findings:
+    """A house without a storage has none; then PostgreSQL's own backups are all there is (docs/operations.md)."""
+    with suppress(NoStorage):
+        return await drill.findings(now=datetime.now(UTC))
+    return []
+
+
+async def days_are_archived() -> Findings:
+    """A house whose archive has not begun is young, or has no storage."""
+    with suppress(NoStorage):
+        there = await archive.days()
+        if there and there[-1] < datetime.now(UTC).date() - timedelta(days=2):
+            return [f"the last day in it is {there[-1]}"]
+    return []
+
+
 CHECKS: dict[str, Callable[[], Awaitable[Findings]]] = {
     "PostgreSQL answers": postgres_answers,
     "Redis answers": redis_answers,
@@ -103,6 +121,8 @@ CHECKS: dict[str, Callable[[], Awaitable[Findings]]] = {
     "no job was given up more than a day ago": nothing_lies_dead,
     "Stripe's books were compared with ours within three hours": stripe_was_compared,
     "nothing is kept for longer than its term": nothing_is_kept_too_long,
+    "there is a copy of the last 26 hours, and the last drill restored one": copies_can_be_restored,
+    "the day before yesterday is in the archive": days_are_archived,
 }
 
 
@@ -160,6 +180,7 @@ async def tell(*, mail_to: str | None = None) -> int:
         name = f"the mail server takes a test mail to {mail_to}"
         with _finding_of(name, said):
             said[name] = await a_mail_is_taken(mail_to)
+    await blobs.close()
     for name, findings in said.items():
         for finding in findings:
             print("WRONG", name, finding, sep="\t")

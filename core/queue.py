@@ -52,6 +52,9 @@ class TaskName(StrEnum):
     EXPIRE_HOLDS = "upkeep.expire_holds"
     PREPARE_PARTITIONS = "upkeep.prepare_partitions"
     PURGE = "privacy.purge"
+    ARCHIVE = "privacy.archive"
+    SNAPSHOT = "privacy.snapshot"
+    DRILL = "privacy.drill"
     LOST_FACTORS = "upkeep.lost_factors"
     CHECK_LEDGER = "upkeep.check_ledger"
     RESEAL = "upkeep.reseal"
@@ -95,6 +98,9 @@ POLICIES: dict[TaskName, Policy] = {
     TaskName.EXPIRE_HOLDS: Policy(Queue.UPKEEP, attempts=3, backoff=10),
     TaskName.PREPARE_PARTITIONS: Policy(Queue.UPKEEP, attempts=3, backoff=10),
     TaskName.PURGE: Policy(Queue.UPKEEP, attempts=3, backoff=10),
+    TaskName.ARCHIVE: Policy(Queue.UPKEEP, attempts=3, backoff=60),
+    TaskName.SNAPSHOT: Policy(Queue.UPKEEP, attempts=3, backoff=60),
+    TaskName.DRILL: Policy(Queue.UPKEEP, attempts=2, backoff=60),
     TaskName.LOST_FACTORS: Policy(Queue.UPKEEP, attempts=3, backoff=10),
     TaskName.CHECK_LEDGER: Policy(Queue.UPKEEP, attempts=3, backoff=10),
     TaskName.RESEAL: Policy(Queue.UPKEEP, attempts=3, backoff=10),

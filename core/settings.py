@@ -88,6 +88,10 @@ def _is_verified(redis_url: str) -> bool:
     )
 
 
+def _is_verified_database(url: str) -> bool:
+    return make_url(url).query.get("ssl") == "verify-full"
+
+
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix="CLOFY_",
@@ -111,6 +115,8 @@ class Settings(BaseSettings):
     field_key: SecretStr = SecretStr("")
     snapshot_key: SecretStr = SecretStr("")
     database_url: str = Field(pattern=r"^postgresql\+asyncpg://")
+    # Emptied and filled by the weekly drill; empty: one is made on the same server, which the role must be allowed to.
+    drill_database_url: str = Field("", pattern=r"^(postgresql\+asyncpg://.+)?$")
     redis_url: str = Field(pattern=r"^rediss?://")
     streams_redis_url: str = ""  # empty: the broker's
     openai_endpoint: str = Field(pattern=r"^https?://")
@@ -174,7 +180,8 @@ class Settings(BaseSettings):
             return self
         clear = {
             "CLOFY_PUBLIC_URL": urlsplit(self.public_url).scheme == "https",
-            "CLOFY_DATABASE_URL": make_url(self.database_url).query.get("ssl") == "verify-full",
+            "CLOFY_DATABASE_URL": _is_verified_database(self.database_url),
+            "CLOFY_DRILL_DATABASE_URL": _is_verified_database(self.drill_database_url or self.database_url),
             "CLOFY_REDIS_URL": _is_verified(self.redis_url),
             "CLOFY_STREAMS_REDIS_URL": _is_verified(self.streams_url),
             "CLOFY_OPENAI_ENDPOINT": self.openai_endpoint.startswith("https://"),

@@ -15,6 +15,7 @@ from core.errors import Unavailable
 from core.privacy import restores
 from core.telemetry import start_logging
 from workers import (  # noqa: F401  # registers their tasks
+    archive,
     billing,
     blog,
     consultations,

@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from core.accounts.models import Account
 from core.database import transaction
 from core.errors import ClofyError, Kind
-from core.privacy import journal, snapshots
+from core.privacy import journal, purge, snapshots
 from core.privacy.erasure_rows import erase_rows
 from core.privacy.restores import Restore
 from core.privacy.snapshots import Manifest, Part
@@ -155,6 +155,8 @@ async def finish(database_url: str, *, now: datetime) -> list[str]:
     async with _connected(database_url) as connection, connection.begin():
         await connection.run_sync(_migrate, "head")
     said = [f"{await erase_again()} accounts that were erased are erased here, too"]
+    gone = await purge.run(now=now) or []
+    said.append(f"{sum(one.count for one in gone)} rows and blobs that were due since are gone")
     async with transaction() as session:
         unsent = await session.execute(text(_MAILS_END))
         said.append(f"{unsent.scalar_one()} mails that may have been sent since are not sent again")

@@ -191,12 +191,10 @@ async def test_what_was_restored_is_what_was_copied_but_for_who_was_signed_in(fr
         )
     whole = await copied()
 
-    code, said = await fresh.cli("--at", str(whole.day))
+    await restore.load(fresh.url, whole, now=NOW)
 
-    assert code == 0, said
     assert await fresh.ask("select 1 from web_sessions") == []
-    untouched = [part for part in whole.tables if part.name not in ("jobs", "mail_deliveries")]
-    for part in (*untouched, *whole.words):
+    for part in (*whole.tables, *whole.words):
         (row,) = await fresh.ask(snapshots.sum_of(part.name, part.columns, part.day))
         assert (part.name, *row) == (part.name, part.rows, part.sum)
     for name, last in whole.sequences:
@@ -216,9 +214,9 @@ async def test_mails_that_may_have_been_sent_since_are_not_sent_again(fresh: Fre
             ),
             {"key": f"restore:{account_id}", "id": account_id},
         )
-    await copied()
+    whole = await copied()
 
-    code, said = await fresh.cli()
+    code, said = await fresh.cli("--at", str(whole.day))
 
     assert code == 0, said
     (row,) = await fresh.ask("select state, error from mail_deliveries where account_id = $1", account_id)
