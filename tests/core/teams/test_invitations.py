@@ -173,17 +173,20 @@ async def test_a_team_has_room_for_a_bounded_number(house: object, monkeypatch: 
 
 
 async def test_accepting_while_the_team_is_deleted_ends_in_one_of_both(house: object) -> None:
+    """Several at once: whoever took what they hold in another order would have them wait for each other for ever."""
     owner, guest = await make_people(2)
-    team_id = await make_team(owner)
-    await invited(team_id, owner, await email_of(guest))
-    (one,) = await open_ones(guest)
+    made = [await make_team(owner) for _ in range(8)]
+    for team_id in made:
+        await invited(team_id, owner, await email_of(guest))
+    waiting = {one.team.id: one for one in await open_ones(guest)}
 
-    async def delete() -> None:
+    async def delete(team_id: UUID) -> None:
         async with transaction() as session:
             await teams.erase(session, team_id, account_id=owner)
 
-    accepted, deleted = await asyncio.gather(accept(one, guest), delete(), return_exceptions=True)
+    changes = [change for one in made for change in (accept(waiting[one], guest), delete(one))]
+    outcomes = await asyncio.gather(*changes, return_exceptions=True)
 
-    assert deleted is None
-    assert accepted is None or isinstance(accepted, NotFound)
-    assert await roles(team_id) == {}
+    assert outcomes[1::2] == [None] * 8
+    assert all(one is None or isinstance(one, NotFound) for one in outcomes[::2])
+    assert [await roles(one) for one in made] == [{}] * 8
