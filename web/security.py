@@ -121,12 +121,15 @@ def check_single_keys(request: Request) -> None:
             raise InvalidInput(field=key, rule="must be given once")
 
 
-def check_origin(site: Site, headers: Headers, *, required: bool = False) -> None:
-    """Refuse what a page of another site sends; browsers set both headers and pages cannot change them."""
+def check_origin(site: Site, headers: Headers, *, required: bool = False, form: bool = False) -> None:
+    """Refuse what a page of another site sends; browsers set both headers and pages cannot change them.
+
+    form: sent by a page without a script; our Referrer-Policy has browsers say "null" then, and the token decides
+    """
     origin = headers.get("Origin", "").lower()
     if headers.get("Sec-Fetch-Site") == "cross-site":
         raise ForeignRequest
-    if not origin:
+    if not origin or (form and origin == "null"):
         if required:
             raise ForeignRequest
         return

@@ -239,9 +239,10 @@ class Guard:
             security.check_single_keys(request)
         await self._identify(request, permission)
         if request.method not in security.SAFE_METHODS:
-            security.check_origin(self.site, request.headers)
+            is_form = request.endpoint in self.forms
+            security.check_origin(self.site, request.headers, form=is_form)
             token = request.headers.get("X-CSRF-Token", "")
-            if not token and request.endpoint in self.forms:
+            if is_form and not token:
                 token = (await request.form).get("csrf_token", "")
             security.check_csrf(self.site, request, token)
 

@@ -95,6 +95,16 @@ async def test_a_choice_without_our_token_is_no_choice(client: Client) -> None:
     assert "clofy-choice" not in cookies(client)
 
 
+async def test_a_form_comes_without_an_origin_as_our_referrer_policy_has_it_and_only_a_form(client: Client) -> None:
+    page, null = await load(client), {"Origin": "null"}
+
+    assert await press(client, page, "no", **null) == 303
+    assert await press(client, page, "no", **null, **{"Sec-Fetch-Site": "cross-site"}) == 403
+    token = dict(FIELD.findall(page))["csrf_token"]
+    program = await client.post("/api/session", json={}, headers={**null, "X-CSRF-Token": token})
+    assert program.status_code == 403
+
+
 @pytest.mark.parametrize("fields", [{"choice": "maybe"}, {"choice": "yes", "via": "signal"}, {}])
 async def test_only_yes_and_no_are_choices(client: Client, fields: dict[str, str]) -> None:
     token = dict(FIELD.findall(await load(client)))["csrf_token"]
