@@ -168,6 +168,7 @@ async def test_a_payment_that_names_a_purchase_it_did_not_pay_is_an_alarm(delive
         ("order 17 of another shop", "ignored", []),
         (str(uuid4()), "unknown-purchase", ["stripe_payment_without_purchase"]),
     ],
+    ids=["another shop's", "no purchase's"],
 )
 async def test_the_payments_of_others_are_left_alone(
     deliver: Deliver, named: str, outcome: str, alarmed: list[str]
