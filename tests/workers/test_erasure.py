@@ -84,10 +84,11 @@ async def _words() -> AsyncIterator[bytes]:
 
 
 async def make_files(life: Life) -> set[tuple[Room, str]]:
-    """Their blobs: an upload in quarantine, the file of a picture that nothing shows."""
+    """Their blobs: an upload in quarantine, the file of a picture that nothing shows, a copy of their data."""
     async with transaction() as session:
         name = (await session.scalars(select(MediaFile.name).where(MediaFile.media_id == life.waiting_media))).one()
-    files = {(Room.QUARANTINE, str(life.waiting_media)), (Room.PUBLIC, name)}
+    copy = (Room.EXPORTS, f"{life.mark}.zip")
+    files = {(Room.QUARANTINE, str(life.waiting_media)), (Room.PUBLIC, name), copy}
     for room, blob in files:
         await blobs.write(room, blob, _words())
     return files
@@ -105,14 +106,16 @@ async def test_outside_the_database_nothing_is_left_either(here: Here) -> None:
     assert done.state == ErasureState.DONE
     for room, name in files:
         assert name not in await names_in(room)
+    assert not [name for room in Room for name in await names_in(room) if life.mark in name]
     assert not await here.redis.exists(streams.key(life.job))
+    async for key in here.redis.scan_iter():
+        assert life.mark.encode() not in (await here.redis.dump(key) or b""), key
     assert journal.digest(life.id) in await journal.entries()
     assert done.proof is not None
-    assert done.proof["outside"]["blobs"] == {"quarantine": 2, "public": 1}
+    assert done.proof["outside"]["blobs"] == {"quarantine": 2, "public": 1, "exports": 1}
     async with transaction() as session:
-        assert (await places_with(session, *life.marks)).keys() == {
-            "mail_deliveries"
-        }  # the last mail, until it is sent
+        left = await places_with(session, *life.marks)
+    assert left.keys() == {"mail_deliveries"}  # the last mail, until it is sent
 
 
 async def test_a_customer_at_stripe_is_deleted(here: Here) -> None:
