@@ -7,11 +7,14 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
+from typing import Any
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
-PIECE = 512 * 1024  # bytes that are compressed at a time
-PARTS = 16  # of so many bytes each at most, that wait to be taken: what is made while a block is sent
-LEVEL = 1  # zlib's fastest: texts shrink to a third, and what is faster does not shrink
+from isal import isal_zlib
+
+PIECE = 2 * 1024**2  # bytes that are compressed at a time
+PARTS = 4  # of so many bytes each at most, that wait to be taken: what is made while a block is sent
+RAW_DEFLATE = -15  # as zlib's wbits: the largest window, without a header
 
 
 class _Outlet:
@@ -72,9 +75,10 @@ class Zip:
         """Add a file. packed: it is compressed already"""
         info = ZipInfo(name, date_time=self._now.timetuple()[:6])
         info.compress_type = ZIP_STORED if packed else ZIP_DEFLATED
-        info._compresslevel = LEVEL  # type: ignore[attr-defined]  # noqa: SLF001  # public only in Python 3.13
         info.external_attr = 0o644 << 16
-        opened = self._zip.open(info, "w", force_zip64=True)
+        opened: Any = self._zip.open(info, "w", force_zip64=True)
+        if not packed:  # the same format, four times as fast as zlib at its fastest, and no larger
+            opened._compressor = isal_zlib.compressobj(1, isal_zlib.DEFLATED, RAW_DEFLATE)  # noqa: SLF001  # no other way
 
         async def write(piece: bytes) -> None:
             await asyncio.to_thread(opened.write, piece)
