@@ -12,10 +12,11 @@ from core.notices.models import Notice
 from tests.core.mail.test_render import FACTS
 from tests.makers import make_account
 
-# Or what is no business of the account's: `no_account` has none; of a change of address it is told what was done.
+# Or what is no business of the account's: `no_account` has none, nor has who was erased, or wrote to us by mail; of a
+# change of address it is told what was done.
 ONLY_A_CODE = {
     *{"verification", "password_reset", "sign_in_code", "lost_factor_code", "test"},
-    *{"no_account", "email_change_code", "email_change"},
+    *{"no_account", "email_change_code", "email_change", "erasure_done", "privacy_by_mail"},
 }
 
 
