@@ -8,7 +8,7 @@ from typing import Any
 
 import uvloop
 
-from bench import accounts, blog, crediting, export, statements, streams, ttft, uploads
+from bench import accounts, blog, crediting, export, purge, statements, streams, ttft, uploads
 from bench.figures import rounded
 from bench.machine import FRONT
 
@@ -21,6 +21,7 @@ PARTS = {
     "blog": blog,
     "accounts": accounts,
     "export": export,
+    "purge": purge,
     "uploads": uploads,
 }
 

@@ -47,8 +47,8 @@ class Gone:
     days: int = 0
 
 
-async def run(*, now: datetime) -> list[Gone] | None:
-    """Take all that is due. None: another run is at work.
+async def run(*, now: datetime, only: DataClass | None = None) -> list[Gone] | None:
+    """Take all that is due, or what is of one class. None: another run is at work.
 
     What fails in one place is logged and left to the next run; the other places are gone through all the same.
     """
@@ -57,7 +57,7 @@ async def run(*, now: datetime) -> list[Gone] | None:
             return None
         # Terms are counted in UTC: where clocks go back, thirty days by the clock on the wall are an hour longer.
         run_id, gone, now = uuid4(), list[Gone](), now.astimezone(UTC)
-        for of in (*FIRST, *(one for one in DataClass if one not in FIRST)):
+        for of in [only] if only else (*FIRST, *(one for one in DataClass if one not in FIRST)):
             begun = datetime.now(UTC)
             mine = [*[one async for one in _rows(of, now)], *[one async for one in _outside(of, now)]]
             if of is DataClass.BILLING:
@@ -161,8 +161,9 @@ def due(table: Table, ends: Ends, *, held: bool) -> str:
 async def _batch(session: AsyncSession, name: str, table: Table, ends: Ends, before: datetime) -> int:
     """Take a batch of what is due, the oldest first; rows that somebody works on are left to a later one."""
     held = await holds.freeze(session)
-    await session.execute(text(f"set local statement_timeout = '{SECONDS}s'"))
-    await session.execute(text("set local timezone = 'UTC'"))  # a date is compared by its first moment there
+    # A date is compared by its first moment in this zone.
+    limits = "select set_config('statement_timeout', :most, true), set_config('timezone', 'UTC', true)"
+    await session.execute(text(limits), {"most": f"{SECONDS}s"})
     rows = f"""
         array(select ctid from {name} where {due(table, ends, held=bool(held))}
               order by {ends.since} limit {BATCH} for update skip locked)
