@@ -66,6 +66,7 @@ def arguments() -> argparse.Namespace:
     commands.add_parser("health", help="whether this container's worker is alive").add_argument("worker", nargs="?")
     about_erasures = commands.add_parser("erasures", help="accounts that are to be erased")
     about_erasures.add_argument("which", nargs="?", choices=["list", "due", "stuck"], default="list")
+    about_erasures.add_argument("--child", metavar="ADDRESS", help="erase at once: its owner is under thirteen")
     purging.describe(commands)
     about_jobs = commands.add_parser("jobs", help="jobs that were given up").add_subparsers(dest="verb", required=True)
     about_jobs.add_parser("dead", help="list them")
@@ -106,7 +107,7 @@ async def run(given: argparse.Namespace) -> int:
         elif given.command == "accounts":
             await accounts.change(given.verb, email=given.email, reason=given.reason)
         elif given.command == "erasures":
-            await erasures.show(given.which)
+            await (erasures.begin_for_child(given.child) if given.child else erasures.show(given.which))
         elif given.command in ("purge", "holds"):
             return await purging.answer(given)
         elif given.verb == "dead":

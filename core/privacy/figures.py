@@ -17,7 +17,7 @@ from core.privacy.registry import KINDS, YEAR, Basis, DataClass, Erasure, Kind
 from core.privacy.tables import TABLES
 from core.settings import settings
 
-DATA_PAGE = "/account"
+DATA_PAGE = "/account/data"
 SUPPORT = "support@clofy.cloud"
 MODEL = "GPT-4 Turbo"  # of Azure OpenAI
 REGION = "East US"  # of Microsoft Azure, unless the operator chose another

@@ -4,9 +4,13 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
+from sqlalchemy import func, select
 
 from cli import erasures
+from core.accounts.models import Account
 from core.database import transaction
+from core.errors import NotFound
+from core.mail.models import Delivery
 from core.privacy import erasure
 
 
@@ -31,3 +35,28 @@ async def test_each_list_has_what_its_name_says(
             seen.add(which)
 
     assert seen == seen_in
+
+
+@pytest.mark.parametrize("asked_before", [False, True])
+async def test_a_childs_account_is_due_at_once_and_nobody_is_written_to(
+    account_id: UUID, *, asked_before: bool
+) -> None:
+    async with transaction() as session:
+        email = await session.scalar(select(Account.email).where(Account.id == account_id))
+        if asked_before:
+            await erasure.begin(session, account_id=account_id, now=datetime.now(UTC))
+    assert email is not None
+
+    await erasures.begin_for_child(email)
+
+    async with transaction() as session:
+        begun = await erasure.standing(session, account_id)
+        mails = await session.scalar(select(func.count()).where(Delivery.account_id == account_id))
+    assert begun is not None
+    assert begun.due_at <= datetime.now(UTC)
+    assert mails == int(asked_before)
+
+
+async def test_a_child_that_has_no_account_is_not_there(house: object) -> None:
+    with pytest.raises(NotFound):
+        await erasures.begin_for_child("nobody@people.example")
