@@ -14,6 +14,7 @@ from isal import isal_zlib
 
 PIECE = 2 * 1024**2  # bytes that are compressed at a time
 PARTS = 4  # of so many bytes each at most, that wait to be taken: what is made while a block is sent
+SMALL = 128 * 1024  # bytes that are compressed here, in a quarter of a millisecond; a thread takes longer to wake
 RAW_DEFLATE = -15  # as zlib's wbits: the largest window, without a header
 
 
@@ -38,24 +39,24 @@ class _Outlet:
 
 
 class Entry:
-    """A file of the zip, open for writing. raw: how many bytes it has, before compression."""
+    """A file of the zip, open for writing. raw: its bytes before compression; held: of those, what waits for it"""
 
     def __init__(self, write: Callable[[bytes], Awaitable[None]]) -> None:
         self.raw = 0
         self._write = write
-        self._held: list[bytes] = []
-        self._size = 0
+        self._pieces: list[bytes] = []
+        self.held = 0
 
     async def write(self, data: bytes) -> None:
-        self._held.append(data)
-        self._size += len(data)
+        self._pieces.append(data)
+        self.held += len(data)
         self.raw += len(data)
-        if self._size >= PIECE:
+        if self.held >= PIECE:
             await self._write(self.rest())
 
     def rest(self) -> bytes:
         """What was written and is not compressed yet."""
-        piece, self._held, self._size = b"".join(self._held), [], 0
+        piece, self._pieces, self.held = b"".join(self._pieces), [], 0
         return piece
 
 
@@ -90,7 +91,10 @@ class Zip:
 
         entry = Entry(write)
         yield entry
-        await asyncio.to_thread(finish)
+        if entry.held < SMALL:
+            finish()
+        else:
+            await asyncio.to_thread(finish)
         await self._hand_on()
 
     async def add(self, name: str, content: bytes) -> None:
