@@ -5,7 +5,7 @@ What a request sets going is in core/privacy/asking.py.
 
 from collections.abc import Sequence
 from datetime import date, datetime
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
@@ -88,9 +88,7 @@ async def take(
     sender, by: of a mail, and the admin who enters it (core/privacy/requests_by_mail.py)
     """
     due = clocks.due(received_at)
-    fresh = uuid4()
     written = insert(PrivacyRequest).values(
-        id=fresh,
         account_id=account_id,
         kind=kind,
         sources=[via],
@@ -105,9 +103,9 @@ async def take(
     )
     unfinished = [PrivacyRequest.account_id, PrivacyRequest.kind]
     once = written.on_conflict_do_nothing(index_elements=unfinished, index_where=IS_UNFINISHED)
-    await session.execute(once)
+    fresh = await session.scalar(once.returning(PrivacyRequest.id))
     mine = PrivacyRequest.id == fresh
-    if account_id is not None:
+    if fresh is None:
         mine = (PrivacyRequest.account_id == account_id) & (PrivacyRequest.kind == kind)
     query = select(PrivacyRequest).where(mine, PrivacyRequest.state.in_(UNFINISHED)).with_for_update()
     row = (await session.scalars(query)).one()
