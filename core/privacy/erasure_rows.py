@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.accounts.models import Account
 from core.credits import ledger
 from core.credits.models import CreditHold, EntryKind, HoldState
+from core.privacy import books
 from core.privacy.erasure_models import AccountErasure
 from core.privacy.registry import KINDS, DataClass, Erasure, Table
 from core.privacy.tables import TABLES
@@ -142,6 +143,8 @@ def _staying(stays: dict[str, int], *, now: datetime) -> list[dict[str, Any]]:
 
 def _until(table: Table, *, now: datetime) -> str | None:
     """The day by which the last of it is gone. None: as long as what it belongs to is there."""
+    if table.of is DataClass.BILLING or table.name == "accounts":
+        return f"{books.until(now):%Y-%m-%d}"
     term = _term(table)
     return f"{now + term:%Y-%m-%d}" if term is not None else None
 
