@@ -89,8 +89,10 @@ async def test_what_an_admin_has_written_is_there_after_signing_in_again(stack: 
         await window.goto("/admin/announcements")
         await window.page.fill("#title", "A new service")
         await window.page.fill("#text", "It writes letters.")
-        mine = "account_id = (select id from accounts where email = :email)"
-        moved = "update web_sessions set proven_at = proven_at {} interval '31 minutes' where " + mine
+        moved = """
+            update web_sessions set proven_at = proven_at {} interval '31 minutes'
+            where account_id = (select id from accounts where email = :email)
+        """
         stack.sql(moved.format("-"), email=admin.email)
 
         await window.page.click("text=Send to all who want news")
