@@ -48,6 +48,7 @@ def _log(**_: Any) -> None:
 @signals.worker_init.connect
 def _read_secrets(**_: Any) -> None:
     """Before any fork and any task. Celery only logs an error of a signal's; this one must stop the start."""
+    start_logging("worker")  # Celery has it done after this
     try:
         asyncio.run(secrets.load())
     except (secrets.UnfitSecrets, Unavailable) as error:
