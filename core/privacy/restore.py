@@ -117,13 +117,19 @@ async def load(database_url: str, whole: Manifest, *, now: datetime) -> int:
 
 
 async def _fill_words(driver: "asyncpg.Connection[Any]", whole: Manifest, *, today: date) -> None:
-    """Words that are not due yet, of messages that are there: they were copied a moment later than those."""
+    """Words that are not due yet, of messages that are there: they were copied a moment later than those.
+
+    Those of a canary have no message (canaries.py), and are missed if they do not come back.
+    """
     first = min([today, *(part.day for part in whole.words if part.day)])
     await driver.execute("select prepare_message_partitions($1, $2)", first, today + AHEAD)
     for part in whole.words:
         if part.day is not None and not snapshots.words_are_due(part.day, today=today):
             await _fill(driver, part)
-    await driver.execute("delete from message_texts where not exists (select from messages where id = message_id)")
+    await driver.execute(
+        "delete from message_texts where not exists (select from messages where id = message_id)"
+        " and not exists (select from canaries where id = message_id)"
+    )
 
 
 async def _fill(driver: "asyncpg.Connection[Any]", part: Part) -> None:

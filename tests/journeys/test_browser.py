@@ -62,7 +62,7 @@ async def test_from_the_first_visit_to_the_receipt_with_the_keyboard_alone(stack
         await expect(window.see("[data-balance-row]")).to_contain_text("500")
 
         await window.goto("/services/general-advisor")
-        await window.tab_to("aside button")
+        await window.tab_to("main aside button")
         await window.enter("/consultations/*")
         await window.type_into("#question", QUESTION)
         await expect(window.see("#price")).to_contain_text(re.compile(r"About [\d.]+, at most [\d.]+ credits"))

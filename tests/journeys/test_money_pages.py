@@ -106,10 +106,10 @@ async def test_an_admin_reads_what_changes_before_it_does(stack: Stack, chromium
         await window.page.fill("#amount_mc", "12.5")
         await window.page.press("#amount_mc", "Enter")
         await expect(window.see("#confirm")).to_contain_text("The balance goes from 500 to 512.5.")
-        await window.page.click("button[value=no]")
+        await window.page.click("#confirm button[value=no]")
         assert (await person.credits())["balance_mc"] == 500_000
         await window.page.click("[data-adjust] button")
-        await window.page.click("button[value=yes]")
+        await window.page.click("#confirm button[value=yes]")
 
         await expect(window.see(".timeline tr").nth(1)).to_contain_text("+12.500", timeout=PATIENCE)
         await expect(window.see(".timeline")).to_contain_text(f"Adjustment by {admin.email}")

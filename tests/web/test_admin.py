@@ -15,8 +15,8 @@ from sqlalchemy import select, text, update
 from core import audit
 from core.accounts.models import Role, WebSession
 from core.audit import Action
-from core.billing import timeline
-from core.billing.models import Dispute, Purchase, Receipt, Reconciliation, Refund
+from core.billing import receipts, timeline
+from core.billing.models import Dispute, Purchase, Reconciliation, Refund
 from core.credits import invariants, ledger
 from core.credits.models import CreditEntry
 from core.credits.timeline import NOW, Happening
@@ -150,11 +150,7 @@ async def lived() -> Purchase:
             paid.values(state="paid", paid_at=datetime.now(UTC), stripe_payment_intent_id=payment, reversed_minor=100)
         )
         await ledger.grant(session, account_id=account_id, amount_mc=500_000, source=source, kind="purchase")
-        last = await session.scalar(text("select coalesce(max(number), 0) from receipts"))
-        assert last is not None
-        session.add(
-            Receipt(number=last + 1_000_000, purchase_id=purchase.id, buyer_name="Ada", buyer_email="ada@clofy.example")
-        )
+        await receipts.issue(session, purchase.id)
     async with transaction() as session:
         for cost in (40_000, None):
             hold, _ = await ledger.hold(
