@@ -35,8 +35,9 @@ check: $(READY)
 	$(BIN)/lint-imports
 	$(BIN)/python -m sandbox with-postgres -- sh -c '$(BIN)/alembic upgrade head && $(BIN)/alembic check && $(BIN)/python -m core.privacy.completeness'
 
+# Two at a time, each with a PostgreSQL, a Redis and stand-ins of its own; a file's tests stay together.
 test: check
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 # Histories of money that Hypothesis makes up, for as long as an hour; EXAMPLES=50 tries so many.
 soak: $(READY)

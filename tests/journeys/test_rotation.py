@@ -41,6 +41,8 @@ from tests.vault import GIVEN, Keys, keys, serve
 
 QUARTER, HOUR, DAY = timedelta(minutes=15), timedelta(hours=1), timedelta(days=1)
 RATE, SOCKETS = 50, 20  # requests in a second
+# Not as long as uvicorn keeps a connection on which nothing is said, 5 s: its end would cross with the next request.
+KEPT = httpx.Limits(keepalive_expiry=2)
 
 
 @asynccontextmanager
@@ -145,7 +147,7 @@ async def office(house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
                 token = await start_session(session, account_id=account_id, user_agent="tests", ip="127.0.0.1")
                 await totp.begin(session, account_id=account_id, email="pat@people.example")
             http = await stack.enter_async_context(
-                httpx.AsyncClient(base_url=url, cookies={"clofy": token}, timeout=30)
+                httpx.AsyncClient(base_url=url, cookies={"clofy": token}, timeout=30, limits=KEPT)
             )
             person = Person(house, http)
             await person.refresh_csrf()

@@ -123,7 +123,7 @@ def fuzz(web: Served, caller: Caller, *options: str) -> None:
         text=True,
         check=False,
     )
-    assert told.returncode == 0, told.stdout + told.stderr
+    assert told.returncode == 0, told.stdout + told.stderr + "\n".join(web.errors())
     assert web.errors() == []
 
 

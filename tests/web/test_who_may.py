@@ -268,6 +268,7 @@ async def said(app: Quart, rule: Rule, method: str, things: dict[str, str], head
     return "let in"
 
 
+@pytest.mark.timeout(900)  # some thousands of calls
 async def test_every_route_by_every_role_on_ones_own_and_anothers(app: Quart) -> None:
     permissions = permissions_of(app)
     people = {role: await make_somebody(role) for role in ROLES}
