@@ -26,7 +26,7 @@ TEAMS = (
     Table(
         "team_invitations",
         DataClass.ACCOUNT,
-        owner="email_key = (select email_key from accounts where id = :account)",
+        owner="email_key in (select email_key from accounts where id = :account)",
         given="id email created_at expires_at",
         inner="team_id email_key invited_by",
         ends=Ends(timedelta(0), since="expires_at"),

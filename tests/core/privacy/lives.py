@@ -201,7 +201,8 @@ async def _media(session: AsyncSession, life: Life) -> None:
     session.add_all([waits, shown])
     await session.flush()
     life.waiting_media, life.shown_media = waits.id, shown.id
-    session.add(MediaFile(media_id=waits.id, name=f"{digest}.webp", width=1, height=1, size=1))
+    for media, name in ((waits, digest), (shown, uuid4().hex * 2)):
+        session.add(MediaFile(media_id=media.id, name=f"{name}.webp", width=1, height=1, size=1))
     session.add(MediaUse(media_id=shown.id, used_by=f"post:{uuid4()}"))
     await session.flush()
 

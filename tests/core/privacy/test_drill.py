@@ -68,13 +68,13 @@ async def test_the_latest_copy_is_restored_and_nothing_is_left(house: House, acc
     await copied()
     before, wrong = await databases(house), await of_the_house()
 
-    assert await drill.hold(now=NOW) == wrong
+    assert sorted(await drill.hold(now=NOW)) == sorted(wrong)
 
     assert await databases(house) == before
     async with transaction() as session:
         held = await drill.last(session)
         assert held is not None
-        assert (held.snapshot, held.findings) == (NOW.date(), wrong[: drill.TOLD])
+        assert (held.snapshot, len(held.findings)) == (NOW.date(), min(len(wrong), drill.TOLD))
         assert held.rows > 0
         held.findings = []
         await session.flush()
@@ -129,7 +129,7 @@ async def test_where_the_role_may_make_none_a_database_of_its_own_is_used_and_em
     monkeypatch.setattr(drill, "settings", lambda: changed)
     await copied()
 
-    assert await drill.hold(now=NOW) == await of_the_house()
+    assert sorted(await drill.hold(now=NOW)) == sorted(await of_the_house())
     assert await fresh.ask(drill._HAS_TABLES) == [(False,)]
 
     await fresh.ask("create table something (id int)")

@@ -21,6 +21,7 @@ from core.direct import close_connections
 from core.privacy import books, canaries, holds, purge
 from core.privacy.canaries import PLANTS
 from core.privacy.purge_models import Canary, HeldText
+from core.privacy.tables import TABLES
 from core.replays import KeptAnswer
 from tests.house import ROOT, House
 from tests.makers import make_account, make_consultation
@@ -275,6 +276,11 @@ async def test_what_is_held_stays_and_goes_when_the_hold_is_lifted(house: House,
     assert await words_of(mine) == (None, None)
     async with transaction() as session:
         assert await answers(session, account_id) == 0
+
+
+def test_whose_a_row_is_can_be_asked_for_many_at_once() -> None:
+    """A hold puts `any(...)` for the account, and a subquery after `=` may give one row alone."""
+    assert [table.name for table in TABLES if "= (select" in table.owner] == []
 
 
 async def test_a_hold_waits_for_the_batch_under_way_and_the_next_respects_it(house: House, account_id: UUID) -> None:
