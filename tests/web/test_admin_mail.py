@@ -135,3 +135,18 @@ async def test_a_title_is_a_line_of_plain_text(desk: Desk, app: Quart, title: st
     refused = await desk.browser.post("/api/admin/announcements", headers=desk.headers, json=body)
 
     assert refused.status_code == 400
+
+
+async def test_mails_whose_facts_are_forgotten_are_listed_and_canaries_are_not(desk: Desk) -> None:  # noqa: F811  # the fixture by its name
+    old = {template: await make_dead(template, state=DeliveryState.SUPPRESSED) for template in FACTS}
+    canary, mark = uuid4(), f"canary:{uuid4()}"
+    async with transaction() as session:
+        await session.execute(update(Delivery).where(Delivery.id.in_(old.values())).values(facts={"wiped": True}))
+        row = {"id": canary, "key": mark, "recipient": "", "template": "canary", "facts": {}}
+        session.add(Delivery(**row, state=DeliveryState.SUPPRESSED))
+
+    listed = await desk.get("/mails?state=suppressed")
+
+    ids = {one["id"] for one in listed["mails"]}
+    assert {str(one) for one in list(old.values())[-20:]} <= ids
+    assert str(canary) not in ids
