@@ -78,10 +78,10 @@ class BoundedHeads(HttpToolsProtocol):
         self._timer = self.loop.call_later(PATIENCE, self._lose_patience)
 
     def _lose_patience(self) -> None:
-        if self._reading:
+        if self._reading and self._bytes:
             self._refuse(_LATE)
         else:
-            self.transport.close()
+            self.transport.close()  # nobody has asked anything: browsers open connections that they may never use
 
     def _settle(self) -> None:
         self._reading, self._bytes = False, 0
