@@ -39,7 +39,7 @@ check: $(READY)
 test: check
 	$(BIN)/pytest -n 2 --dist loadfile
 
-# Histories of money that Hypothesis makes up, for as long as an hour; EXAMPLES=50 tries so many.
+# Histories of money that Hypothesis makes up, two hours beside other work; EXAMPLES=50 tries so many.
 soak: $(READY)
 	CLOFY_SOAK=$(or $(EXAMPLES),2000),50 $(BIN)/pytest -q --timeout 0 tests/core/billing/test_any_history.py
 

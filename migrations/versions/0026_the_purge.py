@@ -40,7 +40,7 @@ INDEXES = (
     ("ix_mail_deliveries_with_facts", "mail_deliveries", "created_at", "facts <> '{\"wiped\": true}'"),
     ("ix_notices_created_at", "notices", "created_at", None),
     ("ix_post_comments_refused", "post_comments", "decided_at", "state = 'refused'"),
-    ("ix_jobs_finished_at", "jobs", "finished_at", None),
+    ("ix_jobs_finished_at", "jobs", "finished_at", "finished_at is not null"),
     ("ix_stripe_events_received_at", "stripe_events", "received_at", None),
     ("ix_stripe_events_with_payer", "stripe_events", "received_at", "payer_gone_at is null"),
 )

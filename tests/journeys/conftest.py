@@ -2,6 +2,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from sandbox.azurite import Azurite, is_installed
 from sandbox.postgres import scratch_directory
 from tests.house import Stack
 from tests.journeys.person import Person
@@ -12,6 +13,16 @@ def stack() -> Iterator[Stack]:
     """The whole product, with two web processes; a test that kills something starts it again."""
     with scratch_directory() as directory, Stack(directory) as whole:
         yield whole
+
+
+@pytest.fixture
+def storage(stack: Stack) -> Iterator[Azurite]:
+    """Where the product's blobs are kept."""
+    if not is_installed():
+        pytest.skip("npm could not install Azurite on this machine")
+    stack.azurite.start()
+    yield stack.azurite
+    stack.azurite.stop()
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ import pytest
 from playwright.async_api import Browser, Page, async_playwright, expect
 
 from core.blog.rendering import RENDERER, render
-from sandbox.azurite import is_installed
+from sandbox.azurite import Azurite
 from sandbox.processes import Child
 from tests.core.blog.kit import source
 from tests.core.blog.vectors import VECTORS
@@ -236,11 +236,8 @@ async def test_two_editors_at_once_see_what_both_did_and_lose_nothing(stack: Sta
 
 
 @pytest.fixture
-def pictured(stack: Stack) -> Iterator[Stack]:
+def pictured(stack: Stack, storage: Azurite) -> Iterator[Stack]:
     """With a place for pictures, and the worker that makes them."""
-    if not is_installed():
-        pytest.skip("npm could not install Azurite on this machine")
-    stack.azurite.start()
     flags = "-A workers.app worker -P prefork -c 1 -Q media -n media@%h --without-gossip --without-mingle"
     log = stack.directory / "log" / "media.log"
     alive = stack.directory / "media.alive"

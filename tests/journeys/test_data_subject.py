@@ -7,7 +7,7 @@ ways, somebody pretends to be them, they close the account, keep it, and close i
 import io
 import re
 import zipfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
 
@@ -15,7 +15,6 @@ import httpx
 import pytest
 from playwright.async_api import Browser, async_playwright, expect
 
-from sandbox.azurite import is_installed
 from tests.house import Stack
 from tests.journeys.chromium import PATIENCE, Window, launch
 from tests.journeys.person import Person, admin_of
@@ -30,15 +29,6 @@ async def chromium() -> AsyncIterator[Browser]:
         browser = await launch(playwright)
         yield browser
         await browser.close()
-
-
-@pytest.fixture
-def _storage(stack: Stack) -> Iterator[None]:
-    if not is_installed():
-        pytest.skip("npm could not install Azurite on this machine")
-    stack.azurite.start()
-    yield
-    stack.azurite.stop()
 
 
 async def done(answer: httpx.Response) -> Any:
@@ -89,7 +79,7 @@ OVER = (  # the seven days of grace
 )
 
 
-@pytest.mark.usefixtures("_storage")
+@pytest.mark.usefixtures("storage")
 @pytest.mark.timeout(240)
 async def test_the_life_of_a_data_subject(stack: Stack, chromium: Browser, person: Person) -> None:
     word = "quincunx" + uuid4().hex.translate(str.maketrans("0123456789", "ghijklmnop"))

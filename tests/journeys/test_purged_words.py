@@ -3,7 +3,6 @@
 import io
 import subprocess
 import zipfile
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -11,7 +10,6 @@ import pytest
 from azure.storage.blob import BlobServiceClient
 
 from core.privacy.places import KEYS
-from sandbox.azurite import is_installed
 from tests.house import MODULE, ROOT, Stack
 from tests.journeys.person import Person, text_of
 
@@ -32,15 +30,6 @@ RELATIONS = """
     select format('%I.%I', nspname, relname) as name from pg_class join pg_namespace on pg_namespace.oid = relnamespace
     where relkind in ('r', 'm') and nspname !~ '^pg_' and nspname <> 'information_schema'
 """
-
-
-@pytest.fixture
-def _storage(stack: Stack) -> Iterator[None]:
-    if not is_installed():
-        pytest.skip("npm could not install Azurite on this machine")
-    stack.azurite.start()
-    yield
-    stack.azurite.stop()
 
 
 def in_rows(stack: Stack, word: str) -> set[str]:
@@ -98,7 +87,7 @@ def in_logs(stack: Stack, word: str) -> set[str]:
     return {path.name for path in logs if word in path.read_text(errors="replace")}
 
 
-@pytest.mark.usefixtures("_storage")
+@pytest.mark.usefixtures("storage")
 async def test_words_are_nowhere_thirty_one_days_after_they_were_said(stack: Stack, person: Person) -> None:
     word = "zephyrine" + uuid4().hex.translate(str.maketrans("0123456789", "ghijklmnop"))
     answer = text_of(
