@@ -231,6 +231,8 @@ async def test_a_run_that_is_killed_half_way_is_gone_on_with_by_the_next(house: 
         assert await asyncio.to_thread(killed.wait) == -9
     async with transaction() as session:
         assert await answers(session, account_id) == 5
+        # The server notices a moment later that nobody is at the other end.
+        await session.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": purge.LOCK})
     gone = await purge.run(now=written + DAY)
 
     assert gone is not None
